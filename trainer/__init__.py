@@ -1,0 +1,1 @@
+"""The large-minibatch ResNet-50 trainer."""
