@@ -2,8 +2,8 @@
 
     python -m collectives.show ring -n 4
 
-A column is a rank, a line is a step of its program.  ``>1 [6,8)`` sends elements 6 and 7
-to rank 1; ``+3 [4,6)`` adds what comes from rank 3 to elements 4 and 5, ``=3 [4,6)``
+A column is a rank, a line is a step of its program.  ``>1 [6,8)`` sends elements 6 and
+7 to rank 1; ``+3 [4,6)`` adds what comes from rank 3 to elements 4 and 5, ``=3 [4,6)``
 replaces them.
 """
 
@@ -14,7 +14,7 @@ from itertools import zip_longest
 from . import algorithms, world
 from .chunk import Chunk
 from .errors import CollectiveError
-from .step import Exchange, GroupCall, Step
+from .step import GroupCall, Step
 from .topology import Topology
 
 MAX_COLUMNS = 8
@@ -23,6 +23,7 @@ MAX_COLUMNS = 8
 def describe(step: Step | None) -> str:
     """Write one step in a few characters.
 
+    >>> from collectives import Exchange
     >>> describe(Exchange(1, Chunk(6, 8), 3, Chunk(4, 6), reduce=True))
     '>1 [6,8) +3 [4,6)'
     """
@@ -44,7 +45,7 @@ def interval(chunk: Chunk) -> str:
 
 
 def table(name: str, topology: Topology, count: int, *, lowered: bool = False) -> str:
-    """Return the steps of all ranks as text, the first ``MAX_COLUMNS`` ranks of many."""
+    """Return the steps of all ranks as text, of the first ``MAX_COLUMNS`` if many."""
     everybody = world.schedules(name, topology, count, lowered=lowered)
     programs = [[describe(step) for step in steps] for steps in everybody]
     shown = programs[:MAX_COLUMNS]

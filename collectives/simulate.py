@@ -1,14 +1,13 @@
 """Simulate schedules: time, steps and bytes on a described machine.
 
-    python -m collectives.simulate --machine abci --np 1024 \
-        --algorithms ring,torus2d --bytes 51114064
+    python -m collectives.simulate --machine abci --np 1024 --algorithms ring,torus2d
 
 A fourth reading of the same steps, on `collectives.world`.  A message takes
-``alpha + n beta`` once both sides are ready, an addition ``n gamma``; every rank has one
-port in and one port out for each kind of link, and the ranks of a node may share a wire.
-A rank does one step at a time, unless its algorithm sets ``OVERLAP``: then a step starts
-as soon as the steps that it overlaps in chunk are done.  On uniform links the result is
-the algorithm's ``cost()``.
+``alpha + n beta`` once both sides are ready, an addition ``n gamma``; every rank has
+one port in and one port out for each kind of link, and the ranks of a node may share a
+wire.  A rank does one step at a time, unless its algorithm sets ``OVERLAP``: then a
+step starts as soon as the steps that it overlaps in chunk are done.  On uniform links
+the result is the algorithm's ``cost()``.
 """
 
 import argparse

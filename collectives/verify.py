@@ -111,7 +111,7 @@ class Proof:
         views = [self.view(rank, call.chunk) for rank in call.group]
         pieces = call.chunk.split(len(call.group))
         if call.kind == "broadcast":
-            total = views[call.group.index(call.root)].copy()  # type: ignore[arg-type]
+            total = views[call.group.index(call.root)].copy()
         elif call.kind == "allgather":
             owners = zip(call.group, pieces, strict=True)
             total = np.concatenate([self.view(rank, piece) for rank, piece in owners])

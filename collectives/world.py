@@ -60,7 +60,7 @@ def schedules(
 
 
 def cuts(schedules: Iterable[Schedule]) -> dict[int, int]:
-    """Number the ends of all chunks in increasing order; uses the schedules up."""
+    """Return the ends of all chunks, numbered upward; uses the schedules up."""
     ends: set[int] = set()
     for step in chain.from_iterable(schedules):
         if isinstance(step, Exchange):
@@ -115,7 +115,7 @@ def run(schedules: Sequence[Schedule], interpreter: Interpreter) -> None:
                 match(rank, step.dst)
             if step.src is not None:
                 match(step.src, rank)
-            for peer in {rank, step.dst, step.src} - {None}:
+            for peer in {rank} | {p for p in (step.dst, step.src) if p is not None}:
                 theirs = current[peer]
                 if isinstance(theirs, Exchange) and sent[peer] and received[peer]:
                     current[peer] = None
@@ -159,7 +159,7 @@ class Arrays:
         views = [self.buffers[rank][slice(*call.chunk)] for rank in call.group]
         cuts = Chunk(0, call.chunk.size).split(len(call.group))
         if call.kind == "broadcast":
-            total = views[call.group.index(call.root)].copy()  # type: ignore[arg-type]
+            total = views[call.group.index(call.root)].copy()
         elif call.kind == "allgather":
             total = np.concatenate(
                 [v[slice(*c)] for v, c in zip(views, cuts, strict=True)]

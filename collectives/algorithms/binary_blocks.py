@@ -128,6 +128,6 @@ def cost(topology: Topology, nbytes: int, machine: Machine) -> float:
 
 
 def halving_seconds(p: int, nbytes: float, link: Link, gamma: float) -> float:
-    """Return seconds of recursive halving (or, without gamma, doubling) on 2^k ranks."""
+    """Return seconds of recursive halving, or doubling (no gamma), on 2^k ranks."""
     steps = p.bit_length() - 1
     return steps * link.alpha + (p - 1) / p * nbytes * (link.beta + gamma)

@@ -10,8 +10,8 @@ nearest neighbours move the most; the way back doubles.  Rank 0 of four, eighths
 
     reduce-scatter  [0 1 2 3|4 5 6 7] <-> 1,  [0 1|2 3] <-> 2     allgather: reversed
 
-For other p the first ranks fold in pairs that exchange halves, so both add: the even one
-stays, the odd one gets the result in the end.
+For other p the first ranks fold in pairs that exchange halves, so both add: the even
+one stays, the odd one gets the result in the end.
 
 R. Rabenseifner: Optimization of collective reduction operations.  ICCS 2004, LNCS 3036,
 1-9.  https://doi.org/10.1007/978-3-540-24685-5_1
@@ -90,7 +90,7 @@ def power_of_two(group: Sequence[int], rank: int, chunk: Chunk) -> Schedule:
 def halves(
     window: tuple[int, int], *, upper: bool
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the half of a window that is kept, the upper or the lower, and the other."""
+    """Return the half of a window that is kept, upper or lower, and the other."""
     start, stop = window
     low, high = (start, (start + stop) // 2), ((start + stop) // 2, stop)
     return (high, low) if upper else (low, high)

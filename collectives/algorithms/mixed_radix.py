@@ -4,13 +4,13 @@
     cost   sum over f of (f - 1) (2 alpha + m (2 beta + gamma)),    [seconds]
            m = n / (product of the factors so far, f included)
 
-The ring (one factor p), halving and doubling (all factors 2), the 2D torus (two factors)
-and the split-rail hierarchy are members of this family; here the factors are primes,
-the nearest ranks first.  Six ranks, 6 = 2 x 3: halves between 0-1, 2-3, 4-5; then
-thirds of these among 0-2-4 and 1-3-5.
+The ring (one factor p), halving and doubling (all factors 2), the 2D torus (two
+factors) and the split-rail hierarchy are members of this family; here the factors are
+primes, the nearest ranks first.  Six ranks, 6 = 2 x 3: halves between 0-1, 2-3, 4-5;
+then thirds of these among 0-2-4 and 1-3-5.
 
-A factor of up to ``DIRECT`` is served directly, everybody to everybody, and a larger one
-as a ring; both take f - 1 messages.  gloo calls the direct form bcube:
+A factor of up to ``DIRECT`` is served directly, everybody to everybody, and a larger
+one as a ring; both take f - 1 messages.  gloo calls the direct form bcube:
 https://github.com/pytorch/gloo/blob/main/docs/algorithms.md
 """
 
