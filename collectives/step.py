@@ -44,6 +44,9 @@ class GroupCall(NamedTuple):
     root: int | None = None
 
 
+KINDS = ("reduce_scatter", "allgather", "reduce", "broadcast", "allreduce")
+ROOTED = ("reduce", "broadcast")
+
 Step: TypeAlias = Exchange | GroupCall
 Schedule: TypeAlias = Iterator[Step]
 
