@@ -13,9 +13,9 @@ from itertools import zip_longest
 
 from . import algorithms, world
 from .chunk import Chunk
-from .errors import CollectiveError
+from .errors import CollectiveError, InvalidArgument
 from .step import GroupCall, Step
-from .topology import Topology
+from .topology import Topology, parse_grid
 
 MAX_COLUMNS = 8
 
@@ -68,13 +68,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("algorithm", help=", ".join(algorithms.names()))
     parser.add_argument("-n", "--np", type=int, default=4, help="ranks")
     parser.add_argument("--nodes", help="layout: 2x2, or node sizes 3,2,1")
+    parser.add_argument("--grid", help="X x Y: 4x2")
     parser.add_argument("--count", type=int, help="elements (default 2 p)")
     parser.add_argument(
         "--lowered", action="store_true", help="group calls as point-to-point steps"
     )
     options = parser.parse_args(arguments)
     try:
+        if options.np < 1:
+            raise InvalidArgument(f"--np {options.np}: expected at least one rank")
         topology = Topology.parse(options.nodes or f"1x{options.np}", options.np)
+        if options.grid:
+            topology = topology.with_grid(parse_grid(options.grid))
         count = 2 * options.np if options.count is None else options.count
         print(table(options.algorithm, topology, count, lowered=options.lowered))
     except CollectiveError as error:

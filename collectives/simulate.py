@@ -23,7 +23,7 @@ from .chunk import Chunk
 from .errors import CollectiveError, InvalidArgument
 from .machine import Machine
 from .step import Exchange, GroupCall
-from .topology import Topology
+from .topology import Topology, parse_grid
 
 
 class Timing(NamedTuple):
@@ -171,10 +171,11 @@ def report(options: argparse.Namespace) -> None:
     machine = Machine.load(options.machine)
     topology = place(options.np, machine.local, options.nodes)
     if options.grid:
-        x, y = map(int, options.grid.split("x"))
-        topology = topology.with_grid((x, y))
+        topology = topology.with_grid(parse_grid(options.grid))
     chosen = options.algorithms
     names = algorithms.names() if chosen == "all" else chosen.split(",")
+    for name in names:
+        algorithms.load(name)
     print(f"# {machine.name}: {machine.source}")
     print(f"# {topology.describe()}; {options.nbytes} bytes")
     print(f"{'algorithm':20} {'ms':>10} {'cost() ms':>10} {'steps':>6}", end="")
