@@ -22,6 +22,11 @@ HUGE = 3 * 2**31 + 1
 every_algorithm = pytest.mark.parametrize("name", NAMES)
 
 
+def offered(*operations):
+    """Return pairs of operation and algorithm."""
+    return [(kind, name) for kind in operations for name in algorithms.names(kind)]
+
+
 def forms(name, topology):
     """Return whether to lower: both ways if there are group calls to lower."""
     return (False, True) if calls_groups(name, topology) else (False,)
@@ -140,10 +145,7 @@ def test_scattered_pieces_belong_to_their_ranks(operation, name, size):
             verify(name, topology, count, operation=operation)
 
 
-@pytest.mark.parametrize(
-    ("operation", "name"),
-    [(o, name) for o in ("reduce", "broadcast") for name in algorithms.names(o)],
-)
+@pytest.mark.parametrize(("operation", "name"), offered("reduce", "broadcast"))
 @pytest.mark.parametrize("size", SIZES)
 def test_any_rank_can_be_the_root(operation, name, size):
     for topology in layouts(size):
