@@ -1,5 +1,7 @@
 """The layouts on which the pure tests run every algorithm."""
 
+from math import lcm
+
 from collectives import Topology
 
 SIZES = [*range(1, 10), 12, 16, 17, 24, 33]
@@ -30,3 +32,11 @@ def halving(size):
 def counts(size):
     """Return the counts at which an algorithm may stumble."""
     return sorted({0, 1, size - 1, size, 3 * size + 1})
+
+
+def even_bytes(size):
+    """Return a length that every algorithm cuts into equal pieces of 4-byte elements.
+
+    Up to 64 ranks it stays one segment in ``pipelined`` and in ``rank_order``.
+    """
+    return 4 * 4 * lcm(size, 1 << size.bit_length())
