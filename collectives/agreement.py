@@ -1,8 +1,8 @@
 """Agreement: before data moves, all ranks make sure that they do the same thing.
 
-One small allreduce of the control communicator compares a digest of what every rank was
-asked to do.  A rank whose arguments are wrong takes part too and says so; then, and when
-two ranks differ, all of them raise the same error.
+One small allreduce of the control communicator compares a digest of what every rank
+was asked to do.  A rank whose arguments are wrong takes part too and says so; then, and
+when two ranks differ, all of them raise the same error.
 """
 
 from collections.abc import Iterator
@@ -64,8 +64,8 @@ class Agreement:
             if got != expected:
                 raise ShapeMismatch(
                     f"operation {self.number}: rank {rank} called {got}, rank 0 called "
-                    f"{expected}; every rank must make the same calls in the same order "
-                    "(COLLECTIVES_DEBUG=1 traces the calls)"
+                    f"{expected}; every rank must make the same calls in the same "
+                    "order (COLLECTIVES_DEBUG=1 traces the calls)"
                 )
 
 

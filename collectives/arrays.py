@@ -1,8 +1,8 @@
 """Arrays: what the caller passed, as flat elements of a known type.
 
 Every array is classified here, and nothing foreign is handed to MPI: a transport sees
-bytes only.  A bfloat16 tensor given to mpi4py directly is summed as bytes by one MPI and
-refused by another.
+bytes only.  A bfloat16 tensor given to mpi4py directly is summed as bytes by one MPI
+and refused by another.
 """
 
 import sys

@@ -76,12 +76,13 @@ class Communicator:
     ) -> Any:
         """Combine ``x`` of all ranks, element by element; all ranks get the same bits.
 
-        ``op`` is sum, mean, prod, min or max.  ``out``, of the count and dtype of ``x``,
-        receives the result, and may be ``x`` itself; by default it is a new array.  The
-        input is multiplied by ``prescale``, the result by ``postscale``.  ``wire`` sends
-        floating-point elements as another type, float16, bfloat16 or float32; partial
-        sums are kept in the wider of the two.  With ``deterministic`` elements are
-        added in rank order: the bits depend on data and number of ranks only.
+        ``op`` is sum, mean, prod, min or max.  ``out``, of the count and dtype of
+        ``x``, receives the result, and may be ``x`` itself; by default it is a new
+        array.  The input is multiplied by ``prescale``, the result by ``postscale``.
+        ``wire`` sends floating-point elements as another type, float16, bfloat16 or
+        float32; partial sums are kept in the wider of the two.  With ``deterministic``
+        elements are added in rank order: the bits depend on data and number of ranks
+        only.
 
         Raises:
             UnsupportedArray: the array's kind, type or layout cannot be used.
@@ -107,7 +108,7 @@ class Communicator:
     def iallreduce(
         self, x: Any, op: str = "sum", *, out: Any = None, **options: Any
     ) -> Work:
-        """Start an `allreduce`, with its arguments; ``x`` must not change until done."""
+        """Start an `allreduce`, with its arguments; leave ``x`` alone until done."""
         return self._start(operations.allreduce(self._end, x, op, out, **options))
 
     def reduce_scatter(

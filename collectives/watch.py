@@ -1,8 +1,8 @@
 """Watch: when an operation stalls, find out who is missing and who waits for whom.
 
-A rank whose deadline has passed tells all others what it is doing.  Ranks that wait hear
-it and answer with the same; so after a moment everybody that takes part knows what all
-of them do, and who has not answered.
+A rank whose deadline has passed tells all others what it is doing.  Ranks that wait
+hear it and answer with the same; so after a moment everybody that takes part knows what
+all of them do, and who has not answered.
 """
 
 import time
