@@ -160,6 +160,13 @@ def test_hierarchies_send_the_least_out_of_a_node(name, m, l):  # noqa: E741
     assert timing.bytes_sent / n == (wire if name == "hierarchical" else wire / l)
 
 
+@pytest.mark.parametrize(("m", "l"), [(3, 5), (3, 4), (2, 7), (5, 6), (4, 9)])
+def test_mixed_radix_groups_do_not_straddle_nodes(m, l):  # noqa: E741
+    n = even_bytes(m * l)
+    timing = simulate("mixed_radix", Topology.uniform(m, l), n, UNIFORM)
+    assert timing.wire_bytes / n == pytest.approx(2 * (m - 1) / m)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_placement_does_not_matter_as_ranks_are_ordered_by_node(name):
     n = 4 * 64 * 32
