@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.elements import DTYPES, SIGNIFICAND, decode, encode, storage
+from bench.elements import DTYPES, SIGNIFICAND, decode, storage
 from bench.inputs import PERIOD, Inputs
 from bench.options import OPS
 
@@ -20,37 +20,27 @@ def contributions(inputs, count=COUNT):
     return buffers
 
 
-def round_to(dtype, values):
-    """Round as hardware of that type would, so that inexact sums show."""
-    if dtype in INTEGERS:
-        return values.astype(dtype)
+def rounded(dtype, values):
+    """Round to nearest even as the type does, so that inexact sums would show."""
     if dtype != "bfloat16":
-        return values.astype(dtype).astype(np.float64)
-    assert np.all(decode(dtype, encode(dtype, values)) == values)
-    return values
+        return values.astype(dtype)
+    bits = values.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
 
 
 def reduce_in(order, inputs, buffers):
     """Reduce in that order, every partial result rounded to the type."""
     dtype, ufunc = inputs.dtype, UFUNCS.get(inputs.op, np.add)
-    if dtype in INTEGERS:
-        values = buffers
-    else:
-        values = np.stack([decode(dtype, buffer) for buffer in buffers])
-    total = values[order[0]].copy()
+    total = buffers[order[0]].copy()
     for rank in order[1:]:
-        total = round_to(dtype, ufunc(total, values[rank]))
-    return rounded_mean(inputs, total) if inputs.op == "mean" else encode(dtype, total)
-
-
-def rounded_mean(inputs, total):
-    wide = (total / inputs.size).astype(
-        np.float32 if inputs.dtype != "float64" else float
-    )
-    if inputs.dtype == "bfloat16":
-        bits = wide.view(np.uint32)
-        return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-    return wide.astype(inputs.dtype)
+        if dtype in INTEGERS:
+            ufunc(total, buffers[rank], out=total)
+        else:
+            wide = ufunc(decode(dtype, total), decode(dtype, buffers[rank]))
+            total = rounded(dtype, wide)
+    if inputs.op == "mean":
+        return rounded(dtype, decode(dtype, total) / inputs.size)
+    return total
 
 
 @pytest.mark.parametrize(("dtype", "op"), PAIRS)

@@ -84,7 +84,8 @@ def test_only_rows_are_without_a_hash():
     assert (
         data[0].split()
         == (
-            "ring 4096 1024 float32 sum 10.25 0.400 0.600 0 2.00 10.25 0.400 0.600 3 2.00"
+            "ring 4096 1024 float32 sum "
+            "10.25 0.400 0.600 0 2.00 10.25 0.400 0.600 3 2.00"
         ).split()
     )
 

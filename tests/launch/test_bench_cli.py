@@ -48,7 +48,7 @@ def test_two_ranks_print_one_table_and_write_both_files(tmp_path):
     files = tmp_path / "out.json", tmp_path / "out.csv"
     done = start(
         [*BENCH, "--algorithms", "ring,torus2d,native", "--min", "4", "--max", "64K"]
-        + ["--factor", "128", "--iters", "2", "--warmup", "1", "--check"]
+        + ["--factor", "1024", "--iters", "2", "--warmup", "1", "--check"]
         + ["--json", str(files[0]), "--csv", str(files[1])],
         ranks=2,
     )
@@ -58,7 +58,7 @@ def test_two_ranks_print_one_table_and_write_both_files(tmp_path):
     assert "# Out of bounds values : 0 OK" in lines
     rows = json.loads(files[0].read_text("utf-8"))["rows"]
     with files[1].open(newline="", encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == len(rows) == 2 * 3 * 2
+        assert len(list(csv.DictReader(file))) == len(rows) == 3 * 2 * 2
     shown = [line.split()[:2] for line in lines if not line.startswith("#")]
     out_of_place = [row for row in rows if not row["in_place"]]
     assert shown == [[row["algorithm"], str(row["size"])] for row in out_of_place]
