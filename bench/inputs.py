@@ -26,7 +26,7 @@ import numpy as np
 
 from .elements import SIGNIFICAND, decode, encode, storage
 
-PERIOD = 99_991  # prime: no power of two, nor a multiple of one, is a multiple of it
+PERIOD = 9_973  # prime: no chunk is likely to be moved by a multiple of it
 WIDEST = 251  # contributions to sums, at most; bfloat16 has all integers up to 256
 STRONG = 14  # factors of two in a product: float16 has 2**-14 .. 2**15
 

@@ -44,7 +44,7 @@ def reduce_in(order, inputs, buffers):
 
 
 @pytest.mark.parametrize(("dtype", "op"), PAIRS)
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 17, 64])
+@pytest.mark.parametrize("size", [1, 2, 5, 64])
 def test_every_order_gives_the_expected_bits(dtype, op, size):
     inputs = Inputs(dtype, op, size, seed=3)
     buffers = contributions(inputs)
@@ -70,7 +70,7 @@ def test_any_type_op_size_and_seed_is_exact(pair, size, count, seed, data):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", [2, 3, 8])
+@pytest.mark.parametrize("size", [2, 8])
 def test_no_rank_contributes_nothing_to_a_sum(dtype, size):
     buffers = contributions(Inputs(dtype, "sum", size))
     assert np.all(buffers != 0)
@@ -99,12 +99,18 @@ SABOTAGE = {
 }
 
 
-@pytest.mark.parametrize("kind", SABOTAGE)
-@pytest.mark.parametrize(("dtype", "op"), PAIRS)
-@pytest.mark.parametrize("size", [2, 3, 8])
+# An extreme does not tell how often it was seen.
+SEEN = [
+    (kind, *pair)
+    for kind in SABOTAGE
+    for pair in PAIRS
+    if kind != "doubled" or pair[1] not in ("min", "max")
+]
+
+
+@pytest.mark.parametrize(("kind", "dtype", "op"), SEEN)
+@pytest.mark.parametrize("size", [2, 5])
 def test_sabotage_is_counted(kind, dtype, op, size):
-    if op in ("min", "max") and kind == "doubled":
-        pytest.skip("an extreme does not tell how often it was seen")
     inputs = Inputs(dtype, op, size)
     broken = SABOTAGE[kind](contributions(inputs))
     got = reduce_in(range(len(broken)), inputs, broken)
@@ -146,5 +152,5 @@ def test_long_buffers_repeat_the_pattern():
 def test_a_result_moved_by_a_power_of_two_is_wrong():
     inputs = Inputs("float32", "sum", 4)
     result = contributions(inputs, 4 * PERIOD).sum(axis=0)
-    for shift in (1, 2, 64, 4096, 1 << 16, 1 << 18):
+    for shift in (1, 2, 64, 4096, 1 << 14):
         assert inputs.wrong(np.roll(result, shift)) > result.size // 2
