@@ -36,7 +36,7 @@ def test_every_type_and_op_is_right(mpi, dtype, op):
             Options(("ring",), dtype=dtype, op=op)
         return
     options = Options(
-        ("ring", "auto", "native", "gloo"),
+        ("ring", "native", *(["gloo"] if op in ("sum", "mean") else [])),
         min=300,
         max=300,
         dtype=dtype,
@@ -45,7 +45,7 @@ def test_every_type_and_op_is_right(mpi, dtype, op):
         warmup=0,
     )
     meta, rows = run(options, mpi.COMM_WORLD)
-    assert {row.algorithm for row in rows} >= {"ring", "auto"}
+    assert {row.algorithm for row in rows} >= {"ring"}
     assert [row for row in rows if row.wrong != 0] == []
     if dtype == "bfloat16":
         assert "bfloat16" in meta["left_out"]["native"]
