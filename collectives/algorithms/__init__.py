@@ -7,6 +7,7 @@ which name what `collectives.Communicator` offers under these names.
 """
 
 import pkgutil
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 
@@ -19,6 +20,7 @@ def names(operation: str = "schedule") -> list[str]:
     return [name for name in found if hasattr(load(name), operation)]
 
 
+@lru_cache
 def load(name: str) -> ModuleType:
     """Return the module of an algorithm.
 
