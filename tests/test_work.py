@@ -163,27 +163,28 @@ def test_an_interrupt_ends_the_wait_and_not_only_the_work_it_hit():
 
 
 def test_blocking_calls_never_run_beside_the_communication_thread():
-    """While a callback of the last work runs, the queue is empty: still one at a time."""
-    queue, inside, release, most = lane(True), [], threading.Event(), []
+    queue, journal = lane(True), []
+    release, called, began, submitted = (threading.Event() for _ in range(4))
 
-    def steps(result):
-        inside.append(1)
-        most.append(len(inside))
-        yield from range(200)
-        inside.pop()
-        result.append(None)
+    def callback(work):  # the queue is empty: a blocking call need not wait in it
+        called.set()
+        began.wait(5)
+        submit(queue, "b", journal)
+        submitted.set()
 
-    def begin(work):
-        result = []
-        work = queue.submit(steps(result), result)
-        if len(most) < 20:
-            work.add_done_callback(begin)
+    def blocking():
+        journal.append("begin c")
+        began.set()
+        submitted.wait(5)
+        for i in range(2000):
+            yield i
+            if len(journal) > 1:
+                break
+        journal.append("end c")
 
-    work = submit(queue, "a", [], until=release)
-    work.add_done_callback(begin)
+    submit(queue, "a", [], until=release).add_done_callback(callback)
     release.set()
-    for _ in range(20):
-        result = []
-        queue.run(steps(result), result)
+    called.wait(5)
+    queue.run(blocking(), [])
     queue.close()
-    assert max(most) == 1
+    assert journal == ["begin c", "end c", "begin b", "end b"]
