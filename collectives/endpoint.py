@@ -114,7 +114,8 @@ class Endpoint:
             log.warning("rank %d operation %d: %s", self.rank, number, signature)
         yield from self.agreement.reach(signature, error)
         if time.monotonic() - self.ended > self.timeout_s:
-            self.alarm(False)  # the others may have given this rank up
+            for _ in range(100):  # the others may have given this rank up: MPI may
+                self.alarm(False)  # need several calls to take their messages in
 
     def agreed(self, name: str, prepare: Callable[[], tuple[str, Any]]) -> Any:
         """Prepare; agree with all ranks on the signature, or on the error raised."""

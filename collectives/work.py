@@ -41,9 +41,10 @@ class Work:
         """
         if not self.done():
             self._lane.poll()
-        if self.done() and self._error is not None:
+        done = self.done()  # looked up once: it may end at any moment
+        if done and self._error is not None:
             raise self._error
-        return self.done()
+        return done
 
     def wait(self, timeout_s: float | None = None) -> Any:
         """Wait for the end and return the result.
