@@ -8,7 +8,7 @@ from inputs import ALGORITHMS, EVERY_DTYPE, array_of, can, plain, result, values
 
 pytestmark = pytest.mark.mpi
 
-alike = settings(derandomize=True, database=None, deadline=None, max_examples=60)
+alike = settings(derandomize=True, database=None, deadline=None, max_examples=40)
 
 
 @alike
