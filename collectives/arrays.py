@@ -97,15 +97,21 @@ def as_array(x: Any, *, writable: bool = False, what: str = "x") -> Array:
             f"{what}: a {type(x).__module__}.{type(x).__name__} in device memory; pass "
             "a copy in host memory"
         )
+    if writable and isinstance(x, np.generic):
+        raise UnsupportedArray(
+            f"{what}: the result goes here, but a NumPy scalar ({type(x).__name__}) "
+            "cannot change; pass an array, numpy.asarray(x)"
+        )
     if isinstance(x, np.ndarray | np.generic):
         return from_numpy(np.asarray(x), writable, what)
     try:
-        return from_numpy(np.asarray(memoryview(x)), writable, what)
+        view = np.asarray(memoryview(x))
     except (TypeError, ValueError):
         raise UnsupportedArray(
             f"{what}: got {type(x).__name__}; expected a NumPy array, a torch CPU "
             "tensor or an object with a buffer (numpy.asarray makes one of a list)"
         ) from None
+    return from_numpy(view, writable, what)
 
 
 def from_numpy(x: np.ndarray, writable: bool, what: str) -> Array:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import operations, select
+from .agreement import digest
 from .endpoint import Endpoint, Operation, detect
 from .errors import UnsupportedTopology
 from .machine import Machine
@@ -60,6 +61,8 @@ class Communicator:
         self.topology = topology
         threaded = MPI.Query_thread() == MPI.THREAD_MULTIPLE
         self._lane = Lane(self._end.patience, threaded)
+        where = f"{topology.describe()}, layout {digest(repr(topology)):014x}"
+        self._block(self._end.agree(f"Communicator({where})"))
         self._end.tell(topology.describe())
 
     def allreduce(
@@ -166,13 +169,11 @@ class Communicator:
     def split(self, color: int | None, key: int = 0) -> "Communicator | None":
         """Return a communicator of the ranks with the same color, ordered by key.
 
-        Ranks that pass None get None.
+        Ranks that pass None get None; a color is a number from 0.
         """
-        from mpi4py import MPI
-
-        mpi, end = self._end.mpi, self._end
-        part = mpi.Split(MPI.UNDEFINED if color is None else color, key)
-        if part == MPI.COMM_NULL:
+        end = self._end
+        part = self._block(operations.split(end, color, key))
+        if part is None:
             return None
         nodes = part.allgather(str(self.topology.node_of[self.rank]))
         child = Communicator(

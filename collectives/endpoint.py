@@ -6,8 +6,9 @@ the agreement on every operation, and alarms.
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from .topology import Topology
 from .watch import Report, Watch
 
 log = logging.getLogger("collectives")
+
+ABANDONED: list["Endpoint"] = []  # their memory may still be written by MPI
 
 Operation = Iterator[int]  # yields how far it is, whenever it can only wait
 
@@ -48,6 +51,7 @@ class Endpoint:
         self.doing = "nothing"
         self.broken: CollectiveError | None = None
         self.told: set[str] = set()
+        self.ended = time.monotonic()  # the last operation
 
     def guarded(self, operation: Any, result: list[Any]) -> Operation:
         """Run an operation; remember what leaves the communicator unusable."""
@@ -55,18 +59,35 @@ class Endpoint:
             raise self.broken
         try:
             result.append((yield from operation))
-            self.doing = "nothing"
-        except GeneratorExit:
+        except CollectiveError:  # all ranks have agreed on it, and go on
             raise
         except Exception as error:
-            self.fail(error)
+            raise self.abandon(error) from error
+        except BaseException as error:  # interrupted, or dropped when it had stalled
+            self.abandon(error)
+            raise
+        finally:
+            self.doing, self.ended = "nothing", time.monotonic()
 
-    def fail(self, error: Exception) -> NoReturn:
-        """Raise ``error``, as `RankFailed` if it tells that a process died."""
-        if self.failed(error):
+    def abandon(self, error: BaseException) -> CollectiveError:
+        """Refuse all that follows, and say why; keep the memory that MPI still uses."""
+        if self.broken is not None:
+            return self.broken
+        ABANDONED.append(self)
+        if isinstance(error, Stalled | RankFailed):
+            self.broken = error
+        elif self.failed(error):
             self.broken = RankFailed(f"{self.doing}: another rank has died: {error}")
-            raise self.broken from error
-        raise error
+            for mpi in self.private:  # so that all that wait for each other notice
+                mpi.Revoke()
+        else:
+            self.broken = CollectiveError(
+                f"{self.doing}: rank {self.rank} left it unfinished: {error!r}; the "
+                "communicator cannot be used any more"
+            )
+            if isinstance(error, Exception):
+                self.watch.leave(repr(error))
+        return self.broken
 
     def patience(self, background: bool) -> Patience:
         """Return how to wait, on the caller's or on a background thread."""
@@ -76,9 +97,8 @@ class Endpoint:
         """Look for an alarm; an operation that stalled is not taken up again."""
         try:
             self.watch(late)
-        except Stalled as error:
-            self.broken = error
-            raise
+        except Exception as error:
+            raise self.abandon(error) from error
 
     def report(self) -> Report:
         """Tell what this rank does, for the report of a stall."""
@@ -93,6 +113,9 @@ class Endpoint:
             number = self.agreement.number + 1
             log.warning("rank %d operation %d: %s", self.rank, number, signature)
         yield from self.agreement.reach(signature, error)
+        if time.monotonic() - self.ended > self.timeout_s:
+            for _ in range(100):  # the others may have given this rank up: MPI may
+                self.alarm(False)  # need several calls to take their messages in
 
     def agreed(self, name: str, prepare: Callable[[], tuple[str, Any]]) -> Any:
         """Prepare; agree with all ranks on the signature, or on the error raised."""
@@ -100,6 +123,10 @@ class Endpoint:
             signature, prepared = prepare()
         except CollectiveError as error:
             yield from self.agree(name, type(error)(f"{name}: {error}"))
+            raise
+        except Exception as error:  # alone this rank would leave the others waiting
+            text = f"{name}: {type(error).__name__}: {error}"
+            yield from self.agree(name, InvalidArgument(text))
             raise
         yield from self.agree(f"{name}({signature})")
         return prepared

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .chunk import Chunk
+from .errors import CollectiveError
 from .step import Schedule, receive, send
 
 
@@ -16,8 +17,17 @@ def packed(value: Any) -> np.ndarray:
 
 
 def unpacked(data: np.ndarray) -> Any:
-    """Return the object that `packed` has written."""
-    return pickle.loads(data.tobytes())
+    """Return the object that `packed` has written.
+
+    Raises:
+        CollectiveError: its type cannot be read back here; nobody else is affected.
+    """
+    try:
+        return pickle.loads(data)
+    except Exception as error:
+        raise CollectiveError(
+            f"an object came that cannot be unpickled: {error!r}"
+        ) from error
 
 
 def places(lengths: list[int]) -> list[Chunk]:

@@ -3,6 +3,7 @@
 Each prepares its arguments, agrees on them with all ranks, and runs a plan.
 """
 
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from .errors import InvalidArgument
 from .objects import gather_steps, packed, places, unpacked
 from .plan import Plan, compiled
 from .reduction import Reduction
+from .step import Exchange
 
 
 class Allreduce(NamedTuple):
@@ -54,7 +56,7 @@ def prepare_allreduce(
         end.topology,
         array.data.size * reduction.wire.itemsize,
         end.machine,
-        native=reduction.wire == array.dtype and end.adds(array.dtype, op),
+        native=reduction.wire == array.dtype and end.adds(array.dtype, reduction.op),
         deterministic=deterministic,
     )
     result = output_for(array, out)
@@ -62,7 +64,7 @@ def prepare_allreduce(
     end.tell(f"allreduce of {array.data.nbytes} bytes: {chosen}")
     signature = (
         f"{say(array)}, op={op}, algorithm={chosen}, wire={reduction.wire.name}, "
-        f"prescale={prescale:g}, postscale={postscale:g}"
+        f"prescale={float(prescale)!r}, postscale={float(postscale)!r}"
     )
     return signature, Allreduce(array, result, reduction, plan)
 
@@ -70,6 +72,8 @@ def prepare_allreduce(
 def run_allreduce(end: Endpoint, call: Allreduce) -> Operation:
     """Carry out an allreduce on which all ranks have agreed."""
     x, out, reduction, plan = call
+    if end.doing == "nothing":
+        end.doing = f"planned allreduce({say(x)})"
     data = reduction.working(x, out)
     yield from end.execute(plan, data, reduction.work, reduction.op, reduction.wire)
     reduction.finish(data, out.data)
@@ -179,17 +183,14 @@ def alltoall(end: Endpoint, x: Any) -> Any:
         return say(array), array
 
     array = yield from end.agreed("alltoall", prepare)
-    result = np.empty_like(array.data)
-    requests = []
-    for rank, row in enumerate(Chunk(0, result.size).split(end.size)):
-        if row.size:
-            mine, theirs = array.data[slice(*row)], result[slice(*row)]
-            requests.append(end.point.irecv(theirs, rank, 0))
-            requests.append(end.point.isend(mine, rank, 0))
-    for i, request in enumerate(requests):
-        while not request.Test():
-            yield i
-    return array.like(result, array.shape).value
+    count = array.data.size
+    data = np.concatenate([array.data, np.empty_like(array.data)])
+    sent, got = (Chunk(i, i + count).split(end.size) for i in (0, count))
+    peers = [((end.rank + i) % end.size, end.rank - i) for i in range(end.size)]
+    steps = (Exchange(dst, sent[dst], src % end.size, got[src]) for dst, src in peers)
+    plan = compiled(steps, array.dtype.itemsize, depth=2 * end.size)
+    yield from end.execute(plan, data, array.dtype)
+    return array.like(data[count:], array.shape).value
 
 
 def broadcast_object(end: Endpoint, value: Any, root: int) -> Any:
@@ -228,6 +229,20 @@ def gather_objects(end: Endpoint, value: Any, root: int) -> Any:
     if end.rank != root:
         return None
     return [unpacked(data[slice(*chunk)]) for chunk in chunks]
+
+
+def split(end: Endpoint, color: int | None, key: int) -> Any:
+    """Return the MPI communicator of the ranks with the same color, or None."""
+    from mpi4py import MPI
+
+    def prepare() -> tuple[str, Any]:
+        mine = MPI.UNDEFINED if color is None else index(color)
+        if color is not None and mine < 0:
+            raise InvalidArgument(f"color={color}: expected None or a number from 0")
+        return "", (mine, index(key))
+
+    part = end.mpi.Split(*(yield from end.agreed("split", prepare)))
+    return None if part == MPI.COMM_NULL else part
 
 
 def check_offers(algorithm: str, operation: str) -> None:
