@@ -1,0 +1,54 @@
+"""Allreduce algorithms for MPI as readable schedules.
+
+Importing this package loads neither mpi4py, torch nor CuPy: what needs them imports them
+when it is first used.
+"""
+
+from typing import Any
+
+from . import algorithms
+from .chunk import Chunk
+from .errors import (
+    CollectiveError,
+    Deadlock,
+    InvalidArgument,
+    RankFailed,
+    ShapeMismatch,
+    Stalled,
+    UnsupportedArray,
+    UnsupportedTopology,
+    WrongResult,
+)
+from .machine import Machine
+from .step import Exchange, GroupCall
+from .topology import Topology
+
+__version__ = "0.1.0"
+__all__ = [
+    "Chunk",
+    "CollectiveError",
+    "Communicator",
+    "Deadlock",
+    "Exchange",
+    "GroupCall",
+    "InvalidArgument",
+    "Machine",
+    "RankFailed",
+    "ShapeMismatch",
+    "Stalled",
+    "Topology",
+    "UnsupportedArray",
+    "UnsupportedTopology",
+    "Work",
+    "WrongResult",
+    "algorithms",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use what needs NumPy: the communicator and its handles."""
+    if name in ("Communicator", "Work"):
+        from . import communicator
+
+        return getattr(communicator, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

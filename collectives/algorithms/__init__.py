@@ -1,0 +1,32 @@
+"""Algorithms: one module each; the file name is the algorithm's name.
+
+Every module has ``schedule(topology, rank, chunk)``, the steps of one rank's allreduce
+of ``chunk``, and ``cost(topology, nbytes, machine)``, its time in seconds.  It may also
+have ``reduce_scatter``, ``allgather``, ``reduce`` and ``broadcast`` of the same kind,
+which name what `collectives.Communicator` offers under these names.
+"""
+
+import pkgutil
+from importlib import import_module
+from types import ModuleType
+
+from ..errors import InvalidArgument
+
+
+def names(operation: str = "schedule") -> list[str]:
+    """Return the names of the algorithms that offer ``operation``."""
+    found = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return [name for name in found if hasattr(load(name), operation)]
+
+
+def load(name: str) -> ModuleType:
+    """Return the module of an algorithm.
+
+    Raises:
+        InvalidArgument: there is no such algorithm; the message lists them all.
+    """
+    if name not in {module.name for module in pkgutil.iter_modules(__path__)}:
+        raise InvalidArgument(
+            f"unknown algorithm {name!r}; choose from {', '.join(names())}"
+        )
+    return import_module(f"{__name__}.{name}")

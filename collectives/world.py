@@ -1,0 +1,188 @@
+"""World: run the schedules of all ranks in one process, under rendezvous rules.
+
+No message is buffered: a send completes only together with its receive, and every rank
+does one step at a time.  What runs here without deadlock runs on any MPI, whatever it
+buffers.  An `Interpreter` says what a step means: here arrays are summed, in
+`collectives.verify` sums are proved, in `collectives.simulate` time passes.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from . import algorithms
+from .chunk import Chunk
+from .errors import Deadlock, WrongResult
+from .lowering import lower
+from .step import Exchange, GroupCall, Schedule, Step, moving
+from .topology import Topology
+
+Array = npt.NDArray[Any]
+
+
+class Interpreter(Protocol):
+    """What steps do."""
+
+    def transfer(self, src: int, dst: int, step: Exchange) -> None:
+        """Freeze what ``src`` sends: a message to ``dst``, which is in ``step``."""
+
+    def finish(self, rank: int, step: Exchange) -> None:
+        """Apply what ``rank`` received: both halves of its step have been matched."""
+
+    def group_call(self, call: GroupCall) -> None:
+        """Carry out a group call: all its members have come to it."""
+
+
+def schedules(
+    name: str,
+    topology: Topology,
+    count: int,
+    *,
+    operation: str = "schedule",
+    root: int | None = None,
+    lowered: bool = False,
+) -> list[Schedule]:
+    """Return one schedule for each rank; ``lowered``: with group calls as exchanges."""
+    make = getattr(algorithms.load(name), operation)
+    extra = () if root is None else (root,)
+    whole = Chunk(0, count)
+
+    def of(rank: int) -> Schedule:
+        for step in make(topology, rank, whole, *extra):
+            yield from lower(step, rank) if lowered else (step,)
+
+    return [moving(of(rank)) for rank in range(topology.size)]
+
+
+def cuts(schedules: Iterable[Schedule]) -> dict[int, int]:
+    """Number the ends of all chunks in increasing order; uses the schedules up."""
+    ends: set[int] = set()
+    for step in chain.from_iterable(schedules):
+        if isinstance(step, Exchange):
+            ends.update(step.send)
+            ends.update(step.recv)
+        else:
+            ends.update(*step.chunk.split(len(step.group)))
+    return {end: i for i, end in enumerate(sorted(ends))}
+
+
+def run(schedules: Sequence[Schedule], interpreter: Interpreter) -> None:
+    """Run all schedules to their ends.
+
+    Raises:
+        Deadlock: some ranks wait for each other for ever.
+        WrongResult: the two sides of a message name different elements.
+    """
+    size = len(schedules)
+    current: list[Step | None] = [None] * size
+    sent, received = [True] * size, [True] * size
+    present: dict[GroupCall, int] = {}
+    ready = deque(range(size))
+
+    def match(src: int, dst: int) -> None:
+        a, b = current[src], current[dst]
+        if (
+            sent[src]
+            or received[dst]
+            or not (isinstance(a, Exchange) and isinstance(b, Exchange))
+        ):
+            return
+        if a.dst == dst and b.src == src:
+            if a.send != b.recv:
+                raise WrongResult(
+                    f"rank {src} sends {a.send} to rank {dst}, which expects {b.recv}"
+                )
+            interpreter.transfer(src, dst, b)
+            sent[src] = received[dst] = True
+
+    while ready:
+        rank = ready.popleft()
+        step = current[rank] = next(schedules[rank], None)
+        if isinstance(step, GroupCall):
+            present[step] = present.get(step, 0) + 1
+            if present[step] == len(step.group):
+                del present[step]
+                interpreter.group_call(step)
+                ready.extend(step.group)
+        elif step is not None:
+            sent[rank], received[rank] = step.dst is None, step.src is None
+            if step.dst is not None:
+                match(rank, step.dst)
+            if step.src is not None:
+                match(step.src, rank)
+            for peer in {rank, step.dst, step.src} - {None}:
+                theirs = current[peer]
+                if isinstance(theirs, Exchange) and sent[peer] and received[peer]:
+                    current[peer] = None
+                    interpreter.finish(peer, theirs)
+                    ready.append(peer)
+    stuck = [(rank, step) for rank, step in enumerate(current) if step is not None]
+    if stuck:
+        lines = [f"rank {rank} waits in {step}" for rank, step in stuck[:8]]
+        raise Deadlock(
+            f"{len(stuck)} of {size} ranks wait for ever without buffering:\n  "
+            + "\n  ".join(lines)
+        )
+
+
+class Arrays:
+    """The interpreter that sums NumPy arrays, one flat array for each rank."""
+
+    def __init__(
+        self, buffers: Sequence[Array], combine: Callable[..., Array] = np.add
+    ) -> None:
+        """Work in place on ``buffers``, combining with a NumPy ufunc."""
+        self.buffers = buffers
+        self.combine = combine
+        self.arriving: dict[int, Array] = {}
+
+    def transfer(self, src: int, dst: int, step: Exchange) -> None:
+        """Freeze what is sent."""
+        self.arriving[dst] = self.buffers[src][slice(*step.recv)].copy()
+
+    def finish(self, rank: int, step: Exchange) -> None:
+        """Add or copy what arrived."""
+        if step.src is not None:
+            target, data = self.buffers[rank][slice(*step.recv)], self.arriving[rank]
+            if step.reduce:
+                self.combine(target, data, out=target)
+            else:
+                target[:] = data
+
+    def group_call(self, call: GroupCall) -> None:
+        """Do the collective on the slices of all members."""
+        views = [self.buffers[rank][slice(*call.chunk)] for rank in call.group]
+        cuts = Chunk(0, call.chunk.size).split(len(call.group))
+        if call.kind == "broadcast":
+            total = views[call.group.index(call.root)].copy()  # type: ignore[arg-type]
+        elif call.kind == "allgather":
+            total = np.concatenate(
+                [v[slice(*c)] for v, c in zip(views, cuts, strict=True)]
+            )
+        else:
+            total = reduce(self.combine, views).astype(views[0].dtype)
+        for rank, view, piece in zip(call.group, views, cuts, strict=True):
+            if call.kind == "reduce_scatter":
+                view[slice(*piece)] = total[slice(*piece)]
+            elif call.kind != "reduce" or rank == call.root:
+                view[:] = total
+
+
+def allreduce(
+    name: str,
+    topology: Topology,
+    inputs: Sequence[Array],
+    *,
+    combine: Callable[..., Array] = np.add,
+    lowered: bool = False,
+) -> list[Array]:
+    """Sum flat arrays, one a rank, by the named algorithm; return one array a rank."""
+    buffers = [np.array(data) for data in inputs]
+    plans = schedules(name, topology, buffers[0].size, lowered=lowered)
+    run(plans, Arrays(buffers, combine))
+    return buffers
