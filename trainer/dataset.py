@@ -44,25 +44,34 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(data.__path__))
 
 
-def find(name: str, root: str | None) -> ModuleType:
+def find(name: str) -> ModuleType:
     """Return the module of this data set.
 
     Raises:
-        InvalidArgument: no such data set, or a directory given where none is read, or
-            none where one is.
+        InvalidArgument: no file of ``trainer/data/`` has this name.
     """
     if name not in names():
         raise InvalidArgument(
-            f"data: got {name!r}, expected one of {', '.join(names())}"
+            f"--data: got {name!r}, expected one of {', '.join(names())}"
         )
-    module = importlib.import_module(f"trainer.data.{name}")
-    if module.NEEDS_ROOT and root is None:
+    return importlib.import_module(f"trainer.data.{name}")
+
+
+def check_root(name: str, root: str | None) -> None:
+    """Refuse a directory where none is read, and none where one is.
+
+    Raises:
+        InvalidArgument: saying which flag to add or to leave out.
+    """
+    needs_root = find(name).NEEDS_ROOT
+    if needs_root and root is None:
         raise InvalidArgument(
-            f"data {name}: give the directory of the images, as --data-dir DIRECTORY"
+            f"--data {name}: give the directory of the images, --data-dir DIRECTORY"
         )
-    if root is not None and not module.NEEDS_ROOT:
-        raise InvalidArgument(f"data {name} reads no directory; leave out --data-dir")
-    return module
+    if root is not None and not needs_root:
+        raise InvalidArgument(
+            f"--data {name} reads no directory; leave out --data-dir {root}"
+        )
 
 
 def loader(

@@ -102,7 +102,7 @@ def load(name: str) -> Recipe:
     """
     if name not in names():
         raise InvalidArgument(
-            f"recipe: got {name!r}, expected one of {', '.join(names())}"
+            f"--recipe: got {name!r}, expected one of {', '.join(names())}"
         )
     return importlib.import_module(f"trainer.recipes.{name}").RECIPE
 

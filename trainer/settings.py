@@ -66,8 +66,7 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
     """Return the parser whose defaults are those of the recipe and data in ``argv``."""
     name, data = _base(argv)
     base = recipe.load(name)
-    if data in dataset.names():
-        base = recipe.vary(base, chosen=dataset.find(data).CHANGES)
+    base = recipe.vary(base, chosen=dataset.find(data).CHANGES)
     parser = ArgumentParser(
         prog="python -m trainer.run",
         description="Train ResNet-50 by a published recipe, on any number of ranks.",
@@ -164,8 +163,8 @@ def _explain(parser: ArgumentParser, message: str) -> str:
 
 def _settings(parser: ArgumentParser, parsed: Namespace) -> Settings:
     base = recipe.load(parsed.recipe)
-    module = dataset.find(parsed.data, parsed.data_dir)
-    base = recipe.vary(base, chosen=module.CHANGES)
+    base = recipe.vary(base, chosen=dataset.find(parsed.data).CHANGES)
+    dataset.check_root(parsed.data, parsed.data_dir)
     given = {}
     for path, value in recipe.flatten(base):
         new = tuple(parsed[path]) if isinstance(value, tuple) else parsed[path]

@@ -31,7 +31,7 @@ def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | 
     settings = agree.on_root(comm, lambda: parse(argv))
     recorder = Recorder(sys.stdout if comm.rank == 0 else None)
     if settings.dry_run:
-        module = dataset.find(settings.data, settings.data_dir)
+        module = dataset.find(settings.data)
         for line in agree.on_root(
             comm,
             lambda: plan.dry_run(
@@ -72,7 +72,7 @@ def resumed(settings: Settings) -> dict[str, Any] | None:
 
 def load(settings: Settings) -> tuple[Dataset, Dataset]:
     """Return the training and the test images."""
-    module = dataset.find(settings.data, settings.data_dir)
+    module = dataset.find(settings.data)
     training, test = (
         module.load(
             settings.data_dir,
