@@ -1,0 +1,192 @@
+"""Arrays: what the caller passed, as flat elements of a known type.
+
+Every array is classified here, and nothing foreign is handed to MPI: a transport sees
+bytes only.  A bfloat16 tensor given to mpi4py directly is summed as bytes by one MPI
+and refused by another.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .errors import InvalidArgument, ShapeMismatch, UnsupportedArray
+
+
+class DType(NamedTuple):
+    """An element type: its name, NumPy's storage type, and its significant bits."""
+
+    name: str
+    storage: np.dtype  # bfloat16 is stored as uint16
+    bits: int  # of the significand; 0 for integers
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes an element."""
+        return self.storage.itemsize
+
+    @property
+    def floating(self) -> bool:
+        """Whether elements are floating-point numbers."""
+        return self.bits > 0
+
+
+DTYPES = {
+    name: DType(name, np.dtype(storage), bits)
+    for name, storage, bits in (
+        ("float16", np.float16, 11),
+        ("bfloat16", np.uint16, 8),
+        ("float32", np.float32, 24),
+        ("float64", np.float64, 53),
+        ("int8", np.int8, 0),
+        ("int16", np.int16, 0),
+        ("int32", np.int32, 0),
+        ("int64", np.int64, 0),
+        ("uint8", np.uint8, 0),
+        ("uint16", np.uint16, 0),
+        ("uint32", np.uint32, 0),
+        ("uint64", np.uint64, 0),
+    )
+}
+
+
+class Array(NamedTuple):
+    """A caller's array: flat storage that shares its memory (or is a packed copy)."""
+
+    data: np.ndarray  # one dimension, of dtype.storage
+    dtype: DType
+    shape: tuple[int, ...]
+    wrap: Callable[[np.ndarray, tuple[int, ...]], Any]  # flat storage -> caller's kind
+
+    def like(self, data: np.ndarray, shape: tuple[int, ...]) -> "Array":
+        """Return other flat storage as an array of the same type and kind."""
+        return self._replace(data=data, shape=shape)
+
+    @property
+    def value(self) -> Any:
+        """The array as the caller's kind, sharing memory."""
+        return self.wrap(self.data, self.shape)
+
+
+def dtype_named(name: str, what: str = "dtype") -> DType:
+    """Return a type by name.
+
+    Raises:
+        InvalidArgument: no such type; the message lists them.
+    """
+    if name not in DTYPES:
+        raise InvalidArgument(f"{what} {name!r}: choose from {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def as_array(x: Any, *, writable: bool = False, what: str = "x") -> Array:
+    """Classify ``x``: a NumPy array, a torch CPU tensor, or an object with a buffer.
+
+    Input that is not contiguous is packed; with ``writable`` it is refused, because the
+    result could not be seen through a copy.
+
+    Raises:
+        UnsupportedArray: the kind, device, type, layout or byte order cannot be used.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):
+        return from_tensor(torch, x, writable, what)
+    if hasattr(x, "__cuda_array_interface__"):
+        raise UnsupportedArray(
+            f"{what}: a {type(x).__module__}.{type(x).__name__} in device memory; pass "
+            "a copy in host memory"
+        )
+    if isinstance(x, np.ndarray | np.generic):
+        return from_numpy(np.asarray(x), writable, what)
+    try:
+        return from_numpy(np.asarray(memoryview(x)), writable, what)
+    except (TypeError, ValueError):
+        raise UnsupportedArray(
+            f"{what}: got {type(x).__name__}; expected a NumPy array, a torch CPU "
+            "tensor or an object with a buffer (numpy.asarray makes one of a list)"
+        ) from None
+
+
+def from_numpy(x: np.ndarray, writable: bool, what: str) -> Array:
+    """Classify a NumPy array; ml_dtypes' bfloat16 is known by its name."""
+    dtype = DTYPES.get(x.dtype.name)
+    if dtype is None or not x.dtype.isnative:
+        raise UnsupportedArray(
+            f"{what}: dtype {x.dtype} ({x.dtype.str}); expected, in native byte order, "
+            f"one of {', '.join(DTYPES)}"
+        )
+    if writable and not (x.flags.c_contiguous and x.flags.writeable):
+        state = "read-only" if x.flags.c_contiguous else "not contiguous"
+        raise UnsupportedArray(
+            f"{what}: the result goes here, but the array is {state}; pass a writable "
+            "C-contiguous array, or none to get a new one"
+        )
+    kind = x.dtype
+
+    def wrap(data: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        return data.view(kind).reshape(shape)
+
+    data = np.ascontiguousarray(x).reshape(-1).view(dtype.storage)
+    return Array(data, dtype, x.shape, wrap)
+
+
+def from_tensor(torch: Any, x: Any, writable: bool, what: str) -> Array:
+    """Classify a torch tensor; autograd does not see what is written."""
+    name = str(x.dtype).removeprefix("torch.")
+    if name not in DTYPES or x.device.type != "cpu" or x.layout is not torch.strided:
+        raise UnsupportedArray(
+            f"{what}: a {name} tensor on {x.device}, layout {x.layout}; expected a "
+            f"strided CPU tensor of {', '.join(DTYPES)}"
+        )
+    if x.is_conj() or x.is_neg() or (writable and not x.is_contiguous()):
+        raise UnsupportedArray(
+            f"{what}: a tensor with strides {tuple(x.stride())} that is not contiguous "
+            "(or a lazy conjugate or negative); pass x.contiguous()"
+        )
+    dtype = DTYPES[name]
+
+    def wrap(data: np.ndarray, shape: tuple[int, ...]) -> Any:
+        flat = torch.from_numpy(data)
+        return (flat.view(torch.bfloat16) if name == "bfloat16" else flat).view(shape)
+
+    flat = x.detach().contiguous().view(-1)
+    data = (flat.view(torch.uint16) if name == "bfloat16" else flat).numpy()
+    return Array(data, dtype, tuple(x.shape), wrap)
+
+
+def output_for(x: Array, out: Any) -> Array:
+    """Return where the result goes: ``out``, or new memory like ``x``.
+
+    Raises:
+        ShapeMismatch: ``out`` has another count or type than ``x``.
+        UnsupportedArray: ``out`` cannot be written, or overlaps ``x`` without being it.
+    """
+    if out is None:
+        return x.like(np.empty_like(x.data), x.shape)
+    result = as_array(out, writable=True, what="out")
+    if (result.data.size, result.dtype) != (x.data.size, x.dtype):
+        raise ShapeMismatch(
+            f"out has {result.data.size} elements of {result.dtype.name}, the "
+            f"result has {x.data.size} of {x.dtype.name}"
+        )
+    same = result.data.ctypes.data == x.data.ctypes.data
+    if not same and np.may_share_memory(result.data, x.data):
+        raise UnsupportedArray(
+            "out overlaps the input without being the same memory; pass "
+            "out=x to work in place, or separate memory"
+        )
+    return result
+
+
+def wider(a: DType, b: DType) -> DType:
+    """Return the type that holds both floating-point types: float32 for the halves.
+
+    >>> wider(DTYPES["float16"], DTYPES["bfloat16"]).name
+    'float32'
+    """
+    if a == b:
+        return a
+    if {a.name, b.name} == {"float16", "bfloat16"}:
+        return DTYPES["float32"]
+    return max(a, b, key=lambda dtype: dtype.itemsize)

@@ -1,0 +1,239 @@
+"""Communicator: the collectives, on an MPI communicator.
+
+    with Communicator() as comm:
+        total = comm.allreduce(array)                  # a new array
+        comm.allreduce(array, out=array, op="mean")    # in place
+        work = comm.iallreduce(array)                  # total = work.wait()
+
+Every rank makes the same calls in the same order.  Arrays are NumPy arrays, torch CPU
+tensors or objects with a buffer; results are of the same kind.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from . import operations, select
+from .endpoint import Endpoint, Operation, detect
+from .errors import UnsupportedTopology
+from .machine import Machine
+from .topology import Topology
+from .work import Lane, Work
+
+
+class Communicator:
+    """Collectives over the ranks of an MPI communicator.
+
+    ``mpi_comm`` is an mpi4py communicator (COMM_WORLD), of which private duplicates are
+    made.  ``topology`` tells the nodes; by default MPI is asked, unless the environment
+    variable ``COLLECTIVES_NODES`` (``4x2``; ``3,2,1``) pretends.  ``grid=(X, Y)`` lays
+    the grid of the torus.  An operation that makes no progress for ``timeout_s``
+    seconds raises `Stalled` on all ranks that wait, and names the missing ones.
+    ``machine`` describes the links, for ``algorithm="auto"``.
+
+    Raises:
+        UnsupportedTopology: topology or grid do not hold the ranks.
+    """
+
+    def __init__(
+        self,
+        mpi_comm: Any = None,
+        *,
+        topology: Topology | None = None,
+        grid: tuple[int, int] | None = None,
+        timeout_s: float = 300.0,
+        machine: Machine | None = None,
+    ) -> None:
+        """Duplicate the communicator and find out how its ranks lie on nodes."""
+        from mpi4py import MPI
+
+        parent = MPI.COMM_WORLD if mpi_comm is None else mpi_comm
+        topology = (topology or detect(parent)).with_grid(grid)
+        if topology.size != parent.size:
+            raise UnsupportedTopology(
+                f"topology of {topology.size} ranks for a communicator of {parent.size}"
+            )
+        machine = machine or Machine.load("host")
+        self._end = Endpoint(parent, topology, timeout_s, machine)
+        self.rank: int = parent.rank
+        self.size: int = parent.size
+        self.topology = topology
+        threaded = MPI.Query_thread() == MPI.THREAD_MULTIPLE
+        self._lane = Lane(self._end.patience, threaded)
+        self._end.tell(topology.describe())
+
+    def allreduce(
+        self,
+        x: Any,
+        op: str = "sum",
+        *,
+        out: Any = None,
+        algorithm: str = "auto",
+        prescale: float = 1.0,
+        postscale: float = 1.0,
+        wire: str | None = None,
+        deterministic: bool = False,
+    ) -> Any:
+        """Combine ``x`` of all ranks, element by element; all ranks get the same bits.
+
+        ``op`` is sum, mean, prod, min or max.  ``out``, of the count and dtype of
+        ``x``, receives the result, and may be ``x`` itself; by default it is a new
+        array.  The input is multiplied by ``prescale``, the result by ``postscale``.
+        ``wire`` sends floating-point elements as another type, float16, bfloat16 or
+        float32; partial sums are kept in the wider of the two.  With ``deterministic``
+        elements are added in rank order: the bits depend on data and number of ranks
+        only.
+
+        Raises:
+            UnsupportedArray: the array's kind, type or layout cannot be used.
+            ShapeMismatch: the ranks passed different counts, types or arguments.
+            InvalidArgument: an argument is not one of its choices.
+            Stalled: some ranks do not come, or do not answer.
+            RankFailed: another rank died, and the MPI library could tell.
+        """
+        return self._block(
+            operations.allreduce(
+                self._end,
+                x,
+                op,
+                out,
+                algorithm=algorithm,
+                prescale=prescale,
+                postscale=postscale,
+                wire=wire,
+                deterministic=deterministic,
+            )
+        )
+
+    def iallreduce(
+        self, x: Any, op: str = "sum", *, out: Any = None, **options: Any
+    ) -> Work:
+        """Start an `allreduce`, with its arguments; leave ``x`` alone until done."""
+        return self._start(operations.allreduce(self._end, x, op, out, **options))
+
+    def reduce_scatter(
+        self, x: Any, op: str = "sum", *, algorithm: str = "ring"
+    ) -> Any:
+        """Combine ``x`` of all ranks; rank ``r`` gets piece ``r`` of the flat result.
+
+        The pieces have one dimension, and lengths within one, the longer ones first.
+        ``algorithm="rank_order"`` adds in rank order.
+        """
+        return self._block(operations.reduce_scatter(self._end, x, op, algorithm))
+
+    def allgather(self, x: Any, *, algorithm: str = "ring") -> Any:
+        """Return the ``x`` of all ranks, alike in shape, as ``(size, *x.shape)``."""
+        return self._block(operations.allgather(self._end, x, algorithm))
+
+    def reduce(
+        self, x: Any, op: str = "sum", *, root: int = 0, algorithm: str = "tree"
+    ) -> Any:
+        """Combine ``x`` of all ranks; ``root`` gets the result, the others None."""
+        return self._block(operations.reduce(self._end, x, op, root, algorithm))
+
+    def broadcast(self, x: Any, *, root: int = 0, algorithm: str = "tree") -> Any:
+        """Overwrite ``x`` with that of ``root``; return it."""
+        return self._block(operations.broadcast(self._end, x, root, algorithm))
+
+    def alltoall(self, x: Any) -> Any:
+        """Send ``x[r]`` to rank ``r``; return what came, ``[r]`` from rank ``r``."""
+        return self._block(operations.alltoall(self._end, x))
+
+    def barrier(self) -> None:
+        """Wait until all ranks have come here."""
+        self._block(self._end.agree("barrier()"))
+
+    def broadcast_object(self, value: Any, *, root: int = 0) -> Any:
+        """Return ``root``'s object, pickled and unpickled, on all ranks."""
+        return self._block(operations.broadcast_object(self._end, value, root))
+
+    def gather_objects(self, value: Any, *, root: int = 0) -> list[Any] | None:
+        """Return the objects of all ranks in a list on ``root``, else None."""
+        return self._block(operations.gather_objects(self._end, value, root))
+
+    def plan(self, x: Any, op: str = "sum", **options: Any) -> "PersistentAllreduce":
+        """Agree once on an in-place `allreduce` of ``x``, to run it many times."""
+        return PersistentAllreduce(self, x, op, options)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> Any:
+        """Return a new NumPy array, uninitialised, that collectives like to work on."""
+        return np.empty(shape, dtype)
+
+    def explain(self, nbytes: int) -> str:
+        """Say which algorithm ``auto`` takes for an allreduce, and what else it saw."""
+        return select.explain(self.topology, nbytes, self._end.machine)
+
+    def split(self, color: int | None, key: int = 0) -> "Communicator | None":
+        """Return a communicator of the ranks with the same color, ordered by key.
+
+        Ranks that pass None get None.
+        """
+        from mpi4py import MPI
+
+        mpi, end = self._end.mpi, self._end
+        part = mpi.Split(MPI.UNDEFINED if color is None else color, key)
+        if part == MPI.COMM_NULL:
+            return None
+        nodes = part.allgather(str(self.topology.node_of[self.rank]))
+        child = Communicator(
+            part,
+            topology=Topology.from_hosts(nodes),
+            timeout_s=end.timeout_s,
+            machine=end.machine,
+        )
+        part.Free()
+        return child
+
+    def close(self) -> None:
+        """Finish what was started, and free what was duplicated; all ranks call it."""
+        if self._lane.closed:
+            return
+        self._lane.close()
+        if self._end.broken is None:
+            for mpi in self._end.private:
+                mpi.Free()
+
+    def __enter__(self) -> "Communicator":
+        """Return the communicator."""
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """Close, unless an error is on its way: the others may not come to a close."""
+        if error is None:
+            self.close()
+
+    def _block(self, operation: Operation) -> Any:
+        result: list[Any] = []
+        return self._lane.run(self._end.guarded(operation, result), result)
+
+    def _start(self, operation: Operation) -> Work:
+        result: list[Any] = []
+        return self._lane.submit(self._end.guarded(operation, result), result)
+
+
+class PersistentAllreduce:
+    """An in-place allreduce of one array, agreed on once, run many times.
+
+    Only its first agreement compares the ranks: all must run it in the same order.
+    """
+
+    def __init__(
+        self, comm: Communicator, x: Any, op: str, options: dict[str, Any]
+    ) -> None:
+        """Check the arguments and agree on them."""
+        self.comm, self.x, end = comm, x, comm._end
+        self.call: operations.Allreduce = comm._block(
+            end.agreed(
+                "plan",
+                lambda: operations.prepare_allreduce(end, x, op, out=x, **options),
+            )
+        )
+
+    def run(self) -> Any:
+        """Reduce the array in place, and return it."""
+        self.comm._block(operations.run_allreduce(self.comm._end, self.call))
+        return self.x
+
+    def start(self) -> Work:
+        """Start to reduce the array in place."""
+        return self.comm._start(operations.run_allreduce(self.comm._end, self.call))

@@ -1,0 +1,173 @@
+"""Endpoint: this rank's end of a communicator, on which operations run.
+
+Three private duplicates of the MPI communicator keep apart what must not meet: data,
+the agreement on every operation, and alarms.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from . import select
+from .agreement import Agreement
+from .arrays import DType
+from .errors import CollectiveError, InvalidArgument, RankFailed, Stalled
+from .executor import Execution, Patience
+from .machine import Machine
+from .plan import Plan, plan_for
+from .topology import Topology
+from .watch import Report, Watch
+
+log = logging.getLogger("collectives")
+
+Operation = Iterator[int]  # yields how far it is, whenever it can only wait
+
+
+class Endpoint:
+    """What the operations of one communicator share."""
+
+    def __init__(
+        self, parent: Any, topology: Topology, timeout_s: float, machine: Machine
+    ) -> None:
+        """Duplicate ``parent`` for private use."""
+        from .transports.mpi import Library, PointToPoint, adds, failed
+
+        self.mpi, control, alarm = (parent.Dup() for _ in range(3))
+        self.private = (self.mpi, control, alarm)
+        self.rank: int = self.mpi.rank
+        self.size: int = self.mpi.size
+        self.topology, self.timeout_s, self.machine = topology, timeout_s, machine
+        self.adds, self.failed = adds, failed
+        self.point, self.library = PointToPoint(self.mpi), Library(self.mpi)
+        self.agreement = Agreement(control)
+        self.watch = Watch(alarm, self.report, timeout_s)
+        self.running: Execution | None = None
+        self.doing = "nothing"
+        self.broken: CollectiveError | None = None
+        self.told: set[str] = set()
+
+    def guarded(self, operation: Any, result: list[Any]) -> Operation:
+        """Run an operation; remember what leaves the communicator unusable."""
+        if self.broken is not None:
+            raise self.broken
+        try:
+            result.append((yield from operation))
+            self.doing = "nothing"
+        except GeneratorExit:
+            raise
+        except Exception as error:
+            self.fail(error)
+
+    def fail(self, error: Exception) -> NoReturn:
+        """Raise ``error``, as `RankFailed` if it tells that a process died."""
+        if self.failed(error):
+            self.broken = RankFailed(f"{self.doing}: another rank has died: {error}")
+            raise self.broken from error
+        raise error
+
+    def patience(self, background: bool) -> Patience:
+        """Return how to wait, on the caller's or on a background thread."""
+        return Patience(self.timeout_s, background=background, alarm=self.alarm)
+
+    def alarm(self, late: bool) -> None:
+        """Look for an alarm; an operation that stalled is not taken up again."""
+        try:
+            self.watch(late)
+        except Stalled as error:
+            self.broken = error
+            raise
+
+    def report(self) -> Report:
+        """Tell what this rank does, for the report of a stall."""
+        running = self.running
+        where = running.position() if running else "waits for all ranks to begin"
+        return Report(self.agreement.number, self.doing, where)
+
+    def agree(self, signature: str, error: CollectiveError | None = None) -> Operation:
+        """Wait until all ranks have come to the same operation."""
+        self.doing = signature
+        if os.environ.get("COLLECTIVES_DEBUG"):
+            number = self.agreement.number + 1
+            log.warning("rank %d operation %d: %s", self.rank, number, signature)
+        yield from self.agreement.reach(signature, error)
+
+    def agreed(self, name: str, prepare: Callable[[], tuple[str, Any]]) -> Any:
+        """Prepare; agree with all ranks on the signature, or on the error raised."""
+        try:
+            signature, prepared = prepare()
+        except CollectiveError as error:
+            yield from self.agree(name, type(error)(f"{name}: {error}"))
+            raise
+        yield from self.agree(f"{name}({signature})")
+        return prepared
+
+    def execute(
+        self,
+        plan: Plan,
+        data: np.ndarray,
+        dtype: DType,
+        op: str = "sum",
+        wire: DType | None = None,
+    ) -> Operation:
+        """Run a plan on flat storage."""
+        self.running = Execution(
+            plan, data, dtype, op, self.point, wire=wire, engine=self.library
+        )
+        yield from self.running
+        self.running = None
+
+    def plan(
+        self,
+        algorithm: str,
+        operation: str,
+        count: int,
+        dtype: DType,
+        root: int | None = None,
+    ) -> Plan:
+        """Return the plan of one operation of an algorithm module."""
+        engines = self.library.kinds if algorithm == select.NATIVE else ()
+        return plan_for(
+            self.topology,
+            self.rank,
+            algorithm,
+            operation,
+            count,
+            dtype.itemsize,
+            root,
+            engines,
+        )
+
+    def check_root(self, root: int) -> None:
+        """Check that ``root`` is a rank.
+
+        Raises:
+            InvalidArgument: it is not.
+        """
+        if not 0 <= root < self.size:
+            raise InvalidArgument(f"root={root}: expected a rank, 0 .. {self.size - 1}")
+
+    def tell(self, text: str) -> None:
+        """Log once, on rank 0, what was chosen."""
+        if self.rank == 0 and text not in self.told:
+            self.told.add(text)
+            log.info(text)
+
+
+def detect(mpi: Any) -> Topology:
+    """Find out which ranks share memory; ``COLLECTIVES_NODES`` overrules.
+
+    Raises:
+        UnsupportedTopology: the variable does not fit the number of ranks.
+    """
+    from mpi4py import MPI
+
+    pretended = os.environ.get("COLLECTIVES_NODES")
+    if pretended:
+        return Topology.parse(pretended, mpi.size)
+    node = mpi.Split_type(MPI.COMM_TYPE_SHARED)
+    leader = node.bcast(mpi.rank, root=0)
+    node.Free()
+    return Topology.from_hosts([str(rank) for rank in mpi.allgather(leader)])

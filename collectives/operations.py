@@ -1,0 +1,249 @@
+"""Operations: the collectives as iterators that yield while they wait.
+
+Each prepares its arguments, agrees on them with all ranks, and runs a plan.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import algorithms, select
+from .arrays import Array, as_array, output_for
+from .chunk import Chunk
+from .endpoint import Endpoint, Operation
+from .errors import InvalidArgument
+from .objects import gather_steps, packed, places, unpacked
+from .plan import Plan, compiled
+from .reduction import Reduction
+
+
+class Allreduce(NamedTuple):
+    """An allreduce that has been checked."""
+
+    x: Array
+    out: Array
+    reduction: Reduction
+    plan: Plan
+
+
+def prepare_allreduce(
+    end: Endpoint,
+    x: Any,
+    op: str = "sum",
+    *,
+    out: Any = None,
+    algorithm: str = "auto",
+    prescale: float = 1.0,
+    postscale: float = 1.0,
+    wire: str | None = None,
+    deterministic: bool = False,
+) -> tuple[str, Allreduce]:
+    """Check the arguments; return their signature, alike on all ranks, and the call."""
+    array = as_array(x)
+    reduction = Reduction.of(
+        op,
+        array.dtype,
+        end.size,
+        wire=wire,
+        prescale=prescale,
+        postscale=postscale,
+        deterministic=deterministic,
+    )
+    chosen = select.choose(
+        algorithm,
+        end.topology,
+        array.data.size * reduction.wire.itemsize,
+        end.machine,
+        native=reduction.wire == array.dtype and end.adds(array.dtype, op),
+        deterministic=deterministic,
+    )
+    result = output_for(array, out)
+    plan = end.plan(chosen, "schedule", array.data.size, reduction.work)
+    end.tell(f"allreduce of {array.data.nbytes} bytes: {chosen}")
+    signature = (
+        f"{say(array)}, op={op}, algorithm={chosen}, wire={reduction.wire.name}, "
+        f"prescale={prescale:g}, postscale={postscale:g}"
+    )
+    return signature, Allreduce(array, result, reduction, plan)
+
+
+def run_allreduce(end: Endpoint, call: Allreduce) -> Operation:
+    """Carry out an allreduce on which all ranks have agreed."""
+    x, out, reduction, plan = call
+    data = reduction.working(x, out)
+    yield from end.execute(plan, data, reduction.work, reduction.op, reduction.wire)
+    reduction.finish(data, out.data)
+
+
+def allreduce(end: Endpoint, x: Any, op: str, out: Any, **options: Any) -> Any:
+    """Combine on all ranks."""
+    call = yield from end.agreed(
+        "allreduce", lambda: prepare_allreduce(end, x, op, out=out, **options)
+    )
+    yield from run_allreduce(end, call)
+    return call.out.value if out is None else out
+
+
+def reduce_scatter(end: Endpoint, x: Any, op: str, algorithm: str) -> Any:
+    """Combine; one piece for each rank."""
+
+    def prepare() -> tuple[str, Any]:
+        array = as_array(x)
+        reduction = Reduction.of(op, array.dtype, end.size)
+        check_offers(algorithm, "reduce_scatter")
+        signature = f"{say(array)}, op={op}, algorithm={algorithm}"
+        return signature, (array, reduction)
+
+    array, reduction = yield from end.agreed("reduce_scatter", prepare)
+    scratch = array.like(np.empty_like(array.data), array.shape)
+    data = reduction.working(array, scratch)
+    plan = end.plan(algorithm, "reduce_scatter", data.size, array.dtype)
+    yield from end.execute(plan, data, array.dtype, reduction.op)
+    piece = Chunk(0, data.size).split(end.size)[end.rank]
+    mine = data[piece.start : piece.stop].copy()
+    reduction.finish(mine, mine)
+    return array.like(mine, mine.shape).value
+
+
+def allgather(end: Endpoint, x: Any, algorithm: str) -> Any:
+    """Collect on all ranks."""
+
+    def prepare() -> tuple[str, Any]:
+        array = as_array(x)
+        check_offers(algorithm, "allgather")
+        return f"{say(array)}, algorithm={algorithm}", array
+
+    array = yield from end.agreed("allgather", prepare)
+    count = array.data.size
+    data = np.empty(count * end.size, array.data.dtype)
+    data[end.rank * count : (end.rank + 1) * count] = array.data
+    plan = end.plan(algorithm, "allgather", data.size, array.dtype)
+    yield from end.execute(plan, data, array.dtype)
+    return array.like(data, (end.size, *array.shape)).value
+
+
+def reduce(end: Endpoint, x: Any, op: str, root: int, algorithm: str) -> Any:
+    """Combine on ``root``."""
+
+    def prepare() -> tuple[str, Any]:
+        array = as_array(x)
+        reduction = Reduction.of(op, array.dtype, end.size)
+        end.check_root(root)
+        check_offers(algorithm, "reduce")
+        signature = f"{say(array)}, op={op}, root={root}, algorithm={algorithm}"
+        return signature, (array, reduction)
+
+    array, reduction = yield from end.agreed("reduce", prepare)
+    result = array.like(np.empty_like(array.data), array.shape)
+    data = reduction.working(array, result)
+    plan = end.plan(algorithm, "reduce", data.size, array.dtype, root)
+    yield from end.execute(plan, data, array.dtype, reduction.op)
+    if end.rank != root:
+        return None
+    reduction.finish(data, result.data)
+    return result.value
+
+
+def broadcast(end: Endpoint, x: Any, root: int, algorithm: str) -> Any:
+    """Copy from ``root``."""
+
+    def prepare() -> tuple[str, Any]:
+        array = as_array(x, writable=True)
+        end.check_root(root)
+        check_offers(algorithm, "broadcast")
+        return f"{say(array)}, root={root}, algorithm={algorithm}", array
+
+    array = yield from end.agreed("broadcast", prepare)
+    yield from spread(end, array, root, algorithm)
+    return x
+
+
+def spread(
+    end: Endpoint, array: Array, root: int, algorithm: str = "tree"
+) -> Operation:
+    """Broadcast an array whose length all ranks know."""
+    plan = end.plan(algorithm, "broadcast", array.data.size, array.dtype, root)
+    yield from end.execute(plan, array.data, array.dtype)
+
+
+def alltoall(end: Endpoint, x: Any) -> Any:
+    """Send a row to every rank, directly."""
+
+    def prepare() -> tuple[str, Any]:
+        array = as_array(x)
+        if not array.shape or array.shape[0] != end.size:
+            raise InvalidArgument(
+                f"x has shape {array.shape}; its first dimension must be the number "
+                f"of ranks, {end.size}"
+            )
+        return say(array), array
+
+    array = yield from end.agreed("alltoall", prepare)
+    result = np.empty_like(array.data)
+    requests = []
+    for rank, row in enumerate(Chunk(0, result.size).split(end.size)):
+        if row.size:
+            mine, theirs = array.data[slice(*row)], result[slice(*row)]
+            requests.append(end.point.irecv(theirs, rank, 0))
+            requests.append(end.point.isend(mine, rank, 0))
+    for i, request in enumerate(requests):
+        while not request.Test():
+            yield i
+    return array.like(result, array.shape).value
+
+
+def broadcast_object(end: Endpoint, value: Any, root: int) -> Any:
+    """Pickle on ``root``; the length first, then the bytes."""
+
+    def prepare() -> tuple[str, Any]:
+        end.check_root(root)
+        return f"root={root}", packed(value if end.rank == root else None)
+
+    data = yield from end.agreed("broadcast_object", prepare)
+    length = as_array(np.array([data.size], np.int64))
+    yield from spread(end, length, root)
+    if end.rank != root:
+        data = np.empty(int(length.data[0]), np.uint8)
+    yield from spread(end, as_array(data), root)
+    return value if end.rank == root else unpacked(data)
+
+
+def gather_objects(end: Endpoint, value: Any, root: int) -> Any:
+    """Pickle everywhere; the lengths first, then the bytes."""
+
+    def prepare() -> tuple[str, Any]:
+        end.check_root(root)
+        return f"root={root}", packed(value)
+
+    mine = yield from end.agreed("gather_objects", prepare)
+    lengths = as_array(np.zeros(end.size, np.int64))
+    lengths.data[end.rank] = mine.size
+    plan = end.plan("ring", "allgather", end.size, lengths.dtype)
+    yield from end.execute(plan, lengths.data, lengths.dtype)
+    chunks = places(lengths.data.tolist())
+    data = np.empty(chunks[-1].stop, np.uint8)
+    data[slice(*chunks[end.rank])] = mine
+    steps = gather_steps(end.rank, root, chunks)
+    yield from end.execute(compiled(steps, 1), data, as_array(data).dtype)
+    if end.rank != root:
+        return None
+    return [unpacked(data[slice(*chunk)]) for chunk in chunks]
+
+
+def check_offers(algorithm: str, operation: str) -> None:
+    """Check that an algorithm module offers an operation.
+
+    Raises:
+        InvalidArgument: it does not; the message lists those that do.
+    """
+    offering = algorithms.names(operation)
+    if algorithm not in offering:
+        raise InvalidArgument(
+            f"algorithm {algorithm!r} for {operation}: choose from "
+            f"{', '.join(offering)}"
+        )
+
+
+def say(array: Array) -> str:
+    """Describe what an array brings to a collective."""
+    return f"count={array.data.size}, dtype={array.dtype.name}"

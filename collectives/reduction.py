@@ -1,0 +1,101 @@
+"""Reduction: what surrounds the steps of a reducing collective.
+
+    input -> prescale -> steps, on the wire type -> round -> postscale -> output
+
+The mean divides by the number of ranks.  For float16 it scales by a power of two before
+and the rest after, so that no sum overflows because of the number of ranks.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import ops
+from .arrays import Array, DType, dtype_named, wider
+from .errors import InvalidArgument
+
+
+class Reduction(NamedTuple):
+    """How to reduce arrays of ``dtype``; ``work`` holds partial sums."""
+
+    op: str  # sum, prod, min or max
+    dtype: DType
+    work: DType
+    wire: DType
+    before: float
+    after: float
+
+    @classmethod
+    def of(
+        cls,
+        op: str,
+        dtype: DType,
+        size: int,
+        *,
+        wire: str | None = None,
+        prescale: float = 1.0,
+        postscale: float = 1.0,
+        deterministic: bool = False,
+    ) -> "Reduction":
+        """Check the arguments of a call on ``size`` ranks.
+
+        Raises:
+            InvalidArgument: the operation, the scale or the wire type does not fit.
+        """
+        ops.check_op(op, dtype)
+        if (prescale, postscale) != (1.0, 1.0) and not dtype.floating:
+            raise InvalidArgument(
+                f"prescale={prescale}, postscale={postscale} of {dtype.name}: only "
+                "floating-point arrays can be scaled"
+            )
+        travels = wire_type(wire, dtype, deterministic)
+        before, after = float(prescale), float(postscale)
+        if op == "mean":
+            power = 1
+            if "float16" in (dtype.name, travels.name):
+                power = 1 << (size - 1).bit_length()
+            op, before, after = "sum", before / power, after * power / size
+        return cls(op, dtype, wider(dtype, travels), travels, before, after)
+
+    def working(self, x: Array, out: Array) -> np.ndarray:
+        """Copy ``x`` to where the sums are made: ``out``, or wider scratch."""
+        if self.work == self.dtype:
+            data = out.data
+            if data.ctypes.data != x.data.ctypes.data:
+                data[:] = x.data
+        else:
+            data = np.empty(x.data.size, self.work.storage)
+            ops.convert(self.dtype, x.data, self.work, data)
+        ops.scale(self.work, data, self.before)
+        return data
+
+    def finish(self, data: np.ndarray, out: np.ndarray) -> None:
+        """Round what was summed as the other ranks have it, scale it, hand it out.
+
+        ``out`` has as many elements as ``data``, or is the same memory.
+        """
+        if self.wire != self.work:
+            rounded = np.empty(data.size, self.wire.storage)
+            ops.convert(self.work, data, self.wire, rounded)
+            ops.convert(self.wire, rounded, self.work, data)
+        ops.scale(self.work, data, self.after)
+        if data.ctypes.data != out.ctypes.data:
+            ops.convert(self.work, data, self.dtype, out)
+
+
+def wire_type(wire: str | None, dtype: DType, deterministic: bool) -> DType:
+    """Return the type that travels.
+
+    By default the array's own; the running sums of a deterministic sum of half types
+    travel as float32, so that they are rounded once.
+    """
+    if wire is None:
+        half = dtype.name in ops.HALVES
+        return dtype_named("float32") if half and deterministic else dtype
+    travels = dtype_named(wire, "wire")
+    if travels != dtype and not (travels.floating and dtype.floating):
+        raise InvalidArgument(
+            f"wire {wire!r} for an array of {dtype.name}: only floating-point arrays "
+            "can travel as another floating-point type"
+        )
+    return travels

@@ -1,0 +1,180 @@
+"""Work: the handle of an unfinished collective, and the lane that carries them out.
+
+All collectives of a communicator run in call order in its lane.  Under
+MPI_THREAD_MULTIPLE a daemon thread runs what was started without blocking; otherwise
+``wait()`` and ``test()`` make the progress on the caller's thread.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .errors import CollectiveError, Stalled
+from .executor import Patience
+
+
+class Work:
+    """A collective under way."""
+
+    def __init__(self, lane: "Lane", steps: Iterator[int], result: list[Any]) -> None:
+        """Begin; ``result`` receives the value when ``steps`` ends."""
+        self._lane, self._steps, self._result = lane, steps, result
+        self._finished = threading.Event()
+        self._error: BaseException | None = None
+        self._callbacks: list[Callable[[Work], None]] = []
+
+    def done(self) -> bool:
+        """Say whether it has ended, well or not, without making progress."""
+        return self._finished.is_set()
+
+    def test(self) -> bool:
+        """Make progress if no thread does; say whether it has ended.
+
+        Raises:
+            CollectiveError: it has ended badly.
+        """
+        if not self.done():
+            self._lane.poll()
+        if self.done() and self._error is not None:
+            raise self._error
+        return self.done()
+
+    def wait(self, timeout_s: float | None = None) -> Any:
+        """Wait for the end and return the result.
+
+        Raises:
+            Stalled: ``timeout_s`` has passed; the work goes on.
+            CollectiveError: the collective failed.
+        """
+        self._lane.wait(self, timeout_s)
+        if not self.done():
+            raise Stalled(f"wait: not done after {timeout_s:g} s; still under way")
+        if self._error is not None:
+            raise self._error
+        return self._result[0] if self._result else None
+
+    def add_done_callback(self, function: Callable[["Work"], None]) -> None:
+        """Call ``function(work)`` at the end, on the thread that makes the progress.
+
+        Called at once if the work has ended.
+        """
+        with self._lane.lock:
+            if not self.done():
+                self._callbacks.append(function)
+                return
+        function(self)
+
+    def _end(self, error: BaseException | None) -> None:
+        with self._lane.lock:
+            self._error = error
+            self._finished.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for function in callbacks:
+            function(self)
+
+
+class Lane:
+    """The queue of one communicator: collectives run one after the other."""
+
+    def __init__(self, patience: Callable[[bool], Patience], threaded: bool) -> None:
+        """``patience(background)`` tells how to wait; ``threaded``: use a thread."""
+        self.patience, self.threaded = patience, threaded
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.queue: deque[Work] = deque()
+        self.thread: threading.Thread | None = None
+        self.closed = False
+
+    def submit(self, steps: Iterator[int], result: list[Any]) -> Work:
+        """Queue a collective and return its handle."""
+        work = Work(self, steps, result)
+        with self.changed:
+            if self.closed:
+                raise CollectiveError("this communicator has been closed")
+            self.queue.append(work)
+            if self.threaded and self.thread is None:
+                self.thread = threading.Thread(
+                    target=self.run_forever, name="collectives", daemon=True
+                )
+                self.thread.start()
+            self.changed.notify_all()
+        return work
+
+    def run(self, steps: Iterator[int], result: list[Any]) -> Any:
+        """Carry out a blocking collective, after all that was started before."""
+        if self.queue:
+            return self.submit(steps, result).wait()
+        if self.closed:
+            raise CollectiveError("this communicator has been closed")
+        self.patience(False).drive(steps)
+        return result[0] if result else None
+
+    def run_forever(self) -> None:
+        """Do the communication thread's work: run what is queued, in order."""
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: self.queue or self.closed)
+                if not self.queue:
+                    return
+                work = self.queue[0]
+            self.carry_out(work, self.patience(True), None)
+
+    def carry_out(self, work: Work, patience: Patience, limit: float | None) -> None:
+        """Run the first collective of the queue to its end, or until ``limit``."""
+        error: BaseException | None = None
+        early = False
+
+        def steps() -> Iterator[int]:
+            nonlocal early
+            for done in work._steps:
+                if limit is not None and time.monotonic() > limit:
+                    early = True
+                    return
+                yield done
+
+        try:
+            patience.drive(steps())
+        except BaseException as caught:  # handed to whoever waits for the work
+            error = caught
+        if not early:
+            self.take_off(work, error)
+
+    def take_off(self, work: Work, error: BaseException | None) -> None:
+        """Remove a collective that has ended, and tell who waits for it."""
+        with self.changed:
+            self.queue.popleft()
+            self.changed.notify_all()
+        work._end(error)
+
+    def poll(self) -> None:
+        """Make a little progress on the caller's thread, if no thread does."""
+        if self.threaded or not self.queue:
+            return
+        work = self.queue[0]
+        try:
+            next(work._steps)
+        except StopIteration:
+            self.take_off(work, None)
+        except Exception as error:
+            self.take_off(work, error)
+
+    def wait(self, work: Work, timeout_s: float | None) -> None:
+        """Wait until ``work`` has ended, at most ``timeout_s`` seconds."""
+        if self.threaded:
+            work._finished.wait(timeout_s)
+            return
+        limit = None if timeout_s is None else time.monotonic() + timeout_s
+        while not work.done() and (limit is None or time.monotonic() < limit):
+            self.carry_out(self.queue[0], self.patience(False), limit)
+
+    def close(self) -> None:
+        """Finish what is queued and end the thread."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+        if self.thread is not None:
+            self.thread.join()
+        while self.queue:
+            self.carry_out(self.queue[0], self.patience(False), None)
