@@ -116,20 +116,20 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str) -> None:
     add("--config", action="config", help="YAML file of settings; flags override it")
     add("--recipe", type=str, default=name, help=" | ".join(recipe.names()))
     add("--data", type=str, default=data, help=" | ".join(dataset.names()))
-    add("--data_dir", "--data-dir", type=str | None, help="directory of the images")
+    add("--data-dir", type=str | None, help="directory of the images")
     add("--output", type=str, default=f"runs/{name}-{data}", help="directory to write")
     add("--resume", type=str | None, help="a checkpoint, or 'auto': the output's last")
     add("--algorithm", type=str, default="auto", help="of the gradients' allreduce")
     add("--wire", type=str | None, help=f"dtype of what is sent: {' | '.join(WIRES)}")
-    add("--first_bucket_bytes", type=int, default=1 << 20, help="first bucket's size")
-    add("--bucket_bytes", type=int, default=25 << 20, help="other buckets' size")
+    add("--first-bucket-bytes", type=int, default=1 << 20, help="first bucket's size")
+    add("--bucket-bytes", type=int, default=25 << 20, help="other buckets' size")
     add("--seed", type=int, default=1, help="of weights, order and augmentation")
     add("--workers", type=int, default=0, help="data loading processes per rank")
-    add("--max_steps", "--max-steps", type=int | None, help="stop after these updates")
-    add("--log_every", type=int, default=10, help="updates between two lines")
-    add("--checkpoint_every", type=int, default=5, help="epochs between checkpoints")
+    add("--max-steps", type=int | None, help="stop after these updates")
+    add("--log-every", type=int, default=10, help="updates between two lines")
+    add("--checkpoint-every", type=int, default=5, help="epochs between checkpoints")
     add("--keep", type=int, default=2, help="checkpoints to keep")
-    add("--dry_run", "--dry-run", action="store_true", help="print the plan and stop")
+    add("--dry-run", action="store_true", help="print the plan and stop")
 
 
 def _add_recipe_flags(parser: ArgumentParser, base: Recipe) -> None:
@@ -151,7 +151,7 @@ def _explain(parser: ArgumentParser, message: str) -> str:
         option
         for action in parser._actions
         for option in action.option_strings
-        if option.startswith("--")
+        if option.startswith("--") and option != "--print_shtab"
     ]
     if "unrecognized" not in message:
         return " ".join(message.split())
@@ -226,11 +226,11 @@ def check(settings: Settings) -> None:
         "--images.resize": (values.images.resize, values.images.size),
         "--images.shift": (values.images.shift, 0),
         "--lr.reference_batch": (values.lr.reference_batch, 1),
-        "--first_bucket_bytes": (settings.first_bucket_bytes, 1),
-        "--bucket_bytes": (settings.bucket_bytes, 1),
-        "--max_steps": (settings.max_steps or 1, 1),
-        "--log_every": (settings.log_every, 1),
-        "--checkpoint_every": (settings.checkpoint_every, 1),
+        "--first-bucket-bytes": (settings.first_bucket_bytes, 1),
+        "--bucket-bytes": (settings.bucket_bytes, 1),
+        "--max-steps": (settings.max_steps or 1, 1),
+        "--log-every": (settings.log_every, 1),
+        "--checkpoint-every": (settings.checkpoint_every, 1),
         "--keep": (settings.keep, 1),
         "--workers": (settings.workers, 0),
         "--seed": (settings.seed, 0),
