@@ -27,7 +27,7 @@ setup(
     packages=find_packages(
         include=["collectives*", "trainer*", "bench*", "mpi_hosts*"]
     ),
-    package_data={"mpi_hosts": ["*.hosts", "*.rst"]},
+    package_data={"mpi_hosts": ["*.hosts", "*.rst", "*.sh", "*.sbatch"]},
     install_requires=[
         "numpy>=1.26",
         "mpi4py>=4.1",

@@ -1,1 +1,1 @@
-"""Host files and launchers."""
+"""Host files of published clusters, and the program that writes such files."""

@@ -7,6 +7,7 @@ which name what `collectives.Communicator` offers under these names.
 """
 
 import pkgutil
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 
@@ -15,17 +16,23 @@ from ..errors import InvalidArgument
 
 def names(operation: str = "schedule") -> list[str]:
     """Return the names of the algorithms that offer ``operation``."""
-    found = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return [name for name in found if hasattr(load(name), operation)]
+    return [name for name in found() if hasattr(load(name), operation)]
 
 
+@cache
+def found() -> tuple[str, ...]:
+    """Return the names of all modules in this folder."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+@cache
 def load(name: str) -> ModuleType:
     """Return the module of an algorithm.
 
     Raises:
         InvalidArgument: there is no such algorithm; the message lists them all.
     """
-    if name not in {module.name for module in pkgutil.iter_modules(__path__)}:
+    if name not in found():
         raise InvalidArgument(
             f"unknown algorithm {name!r}; choose from {', '.join(names())}"
         )

