@@ -63,7 +63,7 @@ def test_digits_are_split_once_and_for_all():
     training, test = digits.split(raw_labels)
     assert not set(training) & set(test)
     assert len(training) + len(test) == len(raw_labels)
-    assert (np.bincount(raw_labels[test]) == 36).all()
+    assert (np.bincount(raw_labels[test]) == 36).all() and len(test) == 360
     np.testing.assert_array_equal(test, digits.split(raw_labels)[1])
 
 
