@@ -14,6 +14,7 @@ that does joins the job a second time as the same rank.
 
 import importlib
 import pkgutil
+from multiprocessing import forkserver
 from types import ModuleType
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from collectives.errors import InvalidArgument
+from trainer.interrupt import ignore, shield
 from trainer.sampler import Key, Sampler, TestSampler
 
 
@@ -81,6 +83,9 @@ def loader(
 
     Its own random generator keeps torch's global one untouched.
     """
+    if workers:
+        with shield():  # what the server forks ignores the signals as it does
+            forkserver.ensure_running()
     return DataLoader(
         dataset,
         batch_sampler=sampler,
@@ -88,5 +93,6 @@ def loader(
         # fork() after MPI has started can crash; forkserver begins from a clean process
         multiprocessing_context="forkserver" if workers else None,
         persistent_workers=workers > 0,
+        worker_init_fn=ignore,
         generator=torch.Generator().manual_seed(0),
     )

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 EXIT_USAGE = 2  # a bad flag, recipe, data set or checkpoint: nothing was started
@@ -34,6 +36,27 @@ class Interrupt:
         self.requested = True
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def shield() -> Iterator[None]:
+    """Have the processes that are started inside ignore the signals.
+
+    A launcher sends them to all processes: a loading process that died of one would
+    take the last update with it.
+    """
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def ignore(worker: int = 0) -> None:
+    """Ignore the signals in a loading process, where torch has set SIGTERM anew."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def abort_on_exception() -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.timeout(300)  # each launch has its own deadline
+
 TRAIN = [sys.executable, "-m", "trainer.run"]
 TINY = ["--model.width", "4", "--model.blocks", "[1,1]", "--images.size", "32"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}

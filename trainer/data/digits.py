@@ -1,11 +1,11 @@
 """Scikit-learn's handwritten digits: 1,797 real images that come with a package.
 
 Grey images of 8x8, enlarged to the recipe's size, repeated in 3 channels, normalised by
-the training images' mean and deviation.  Scikit-learn's ``train_test_split``, stratified
-and with ``random_state=0``, sets 360 apart for the test and leaves 1,437 for training.
-Training images are moved by up to ``images.shift`` pixels in each direction.  The model
-keeps its 1000 classes: 990 of them never occur, and what is communicated is exactly the
-paper's model.
+the training images' mean and deviation.  Scikit-learn's ``train_test_split``,
+stratified and with ``random_state=0``, sets 360 apart for the test and leaves 1,437 for
+training.  Training images are moved by up to ``images.shift`` pixels in each direction.
+The model keeps its 1000 classes: 990 of them never occur, and what is communicated is
+exactly the paper's model.
 
 E. Alpaydin, C. Kaynak: Optical recognition of handwritten digits.  UCI Machine Learning
 Repository, 1998.  https://doi.org/10.24432/C50P49
