@@ -1,7 +1,7 @@
 """Allreduce algorithms for MPI as readable schedules.
 
-Importing this package loads neither mpi4py, torch nor CuPy: what needs them imports them
-when it is first used.
+Importing this package loads neither mpi4py, torch nor CuPy: what needs them imports
+them when it is first used.
 """
 
 from typing import Any

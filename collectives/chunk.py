@@ -1,6 +1,5 @@
 """Chunk: the range of elements that a step moves."""
 
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -30,6 +29,18 @@ class Chunk(NamedTuple):
         ends = [self.start + i * quotient + min(i, rest) for i in range(n + 1)]
         return [Chunk(start, stop) for start, stop in pairwise(ends)]
 
+    def pieces(self, start: int, stop: int, n: int) -> "Chunk":
+        """Return what pieces ``start`` to ``stop - 1`` of ``split(n)`` cover together.
+
+        >>> Chunk(0, 7).pieces(1, 3, 3)
+        Chunk(start=3, stop=7)
+        """
+        quotient, rest = divmod(self.stop - self.start, n)
+        return Chunk(
+            self.start + start * quotient + min(start, rest),
+            self.start + stop * quotient + min(stop, rest),
+        )
+
     def overlaps(self, other: "Chunk") -> bool:
         """Whether the two have an element in common.
 
@@ -37,13 +48,3 @@ class Chunk(NamedTuple):
         (True, False)
         """
         return max(self.start, other.start) < min(self.stop, other.stop)
-
-
-def span(pieces: Iterable[Chunk]) -> Chunk:
-    """Return the range that adjacent pieces cover together, given in order.
-
-    >>> span([Chunk(0, 3), Chunk(3, 5)])
-    Chunk(start=0, stop=5)
-    """
-    pieces = list(pieces)
-    return Chunk(pieces[0].start, pieces[-1].stop)

@@ -2,9 +2,7 @@
 
 from .algorithms import mixed_radix, ring, tree
 from .errors import InvalidArgument
-from .step import GroupCall, Schedule, Step
-
-KINDS = ("reduce_scatter", "allgather", "reduce", "broadcast", "allreduce")
+from .step import KINDS, ROOTED, GroupCall, Schedule, Step
 
 
 def lower(step: Step, rank: int) -> Schedule:
@@ -17,8 +15,11 @@ def lower(step: Step, rank: int) -> Schedule:
         yield step
         return
     kind, group, chunk, root = step
-    if kind not in KINDS or (root is None) != (kind not in ("reduce", "broadcast")):
-        raise InvalidArgument(f"group call {step}: expected a kind of {KINDS}")
+    if kind not in KINDS or (root is not None) != (kind in ROOTED):
+        raise InvalidArgument(
+            f"{step} of rank {rank}: expected one of {', '.join(KINDS)}, and a root "
+            f"for {' and '.join(ROOTED)} only"
+        )
     pieces = chunk.split(len(group))
     if kind == "reduce_scatter":
         yield from ring.scatter_steps(group, rank, pieces)

@@ -1,8 +1,8 @@
 """Machine: what a message, a byte and an addition cost, on which link.
 
-Used by every ``cost()`` and by the clock of `collectives.simulate`.  Sending ``n`` bytes
-takes ``alpha + n beta`` seconds, combining them with local data ``n gamma``.  Links are
-full duplex.  Where ``shared`` is set, all ranks of a node share one wire.
+Used by every ``cost()`` and by the clock of `collectives.simulate`.  Sending ``n``
+bytes takes ``alpha + n beta`` seconds, combining them with local data ``n gamma``.
+Links are full duplex.  Where ``shared`` is set, all ranks of a node share one wire.
 """
 
 import json
@@ -58,8 +58,8 @@ class Machine:
             return cls(**fields)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise InvalidArgument(
-                f"machine {name!r}: neither one of {', '.join(PRESETS)} nor a JSON file "
-                f"with the fields of Machine ({error})"
+                f"machine {name!r}: neither one of {', '.join(PRESETS)} nor a JSON "
+                f"file with the fields of Machine ({error})"
             ) from error
 
     def save(self, path: str) -> None:
@@ -134,8 +134,8 @@ PRESETS = {
             gamma=3 / 500e9,
             shared=True,
             local=8,
-            source="Akiba et al. 2017: 8 P100 a node on PCIe (12 GB/s, NCCL 2.5.6), two "
-            "FDR InfiniBand of 6.8 GB/s data rate (secondary); 500 GB/s of memory: "
+            source="Akiba et al. 2017: 8 P100 a node on PCIe (12 GB/s, NCCL 2.5.6), "
+            "two FDR InfiniBand of 6.8 GB/s data rate (secondary); 500 GB/s of memory: "
             "chosen by us",
         ),
         Machine(

@@ -2,8 +2,8 @@
 
     python -m collectives.show ring -n 4
 
-A column is a rank, a line is a step of its program.  ``>1 [6,8)`` sends elements 6 and 7
-to rank 1; ``+3 [4,6)`` adds what comes from rank 3 to elements 4 and 5, ``=3 [4,6)``
+A column is a rank, a line is a step of its program.  ``>1 [6,8)`` sends elements 6 and
+7 to rank 1; ``+3 [4,6)`` adds what comes from rank 3 to elements 4 and 5, ``=3 [4,6)``
 replaces them.
 """
 
@@ -13,9 +13,9 @@ from itertools import zip_longest
 
 from . import algorithms, world
 from .chunk import Chunk
-from .errors import CollectiveError
-from .step import Exchange, GroupCall, Step
-from .topology import Topology
+from .errors import CollectiveError, InvalidArgument
+from .step import GroupCall, Step
+from .topology import Topology, parse_grid
 
 MAX_COLUMNS = 8
 
@@ -23,6 +23,7 @@ MAX_COLUMNS = 8
 def describe(step: Step | None) -> str:
     """Write one step in a few characters.
 
+    >>> from collectives import Exchange
     >>> describe(Exchange(1, Chunk(6, 8), 3, Chunk(4, 6), reduce=True))
     '>1 [6,8) +3 [4,6)'
     """
@@ -44,7 +45,7 @@ def interval(chunk: Chunk) -> str:
 
 
 def table(name: str, topology: Topology, count: int, *, lowered: bool = False) -> str:
-    """Return the steps of all ranks as text, the first ``MAX_COLUMNS`` ranks of many."""
+    """Return the steps of all ranks as text, of the first ``MAX_COLUMNS`` if many."""
     everybody = world.schedules(name, topology, count, lowered=lowered)
     programs = [[describe(step) for step in steps] for steps in everybody]
     shown = programs[:MAX_COLUMNS]
@@ -67,13 +68,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("algorithm", help=", ".join(algorithms.names()))
     parser.add_argument("-n", "--np", type=int, default=4, help="ranks")
     parser.add_argument("--nodes", help="layout: 2x2, or node sizes 3,2,1")
+    parser.add_argument("--grid", help="X x Y: 4x2")
     parser.add_argument("--count", type=int, help="elements (default 2 p)")
     parser.add_argument(
         "--lowered", action="store_true", help="group calls as point-to-point steps"
     )
     options = parser.parse_args(arguments)
     try:
+        if options.np < 1:
+            raise InvalidArgument(f"--np {options.np}: expected at least one rank")
         topology = Topology.parse(options.nodes or f"1x{options.np}", options.np)
+        if options.grid:
+            topology = topology.with_grid(parse_grid(options.grid))
         count = 2 * options.np if options.count is None else options.count
         print(table(options.algorithm, topology, count, lowered=options.lowered))
     except CollectiveError as error:

@@ -1,14 +1,13 @@
 """Simulate schedules: time, steps and bytes on a described machine.
 
-    python -m collectives.simulate --machine abci --np 1024 \
-        --algorithms ring,torus2d --bytes 51114064
+    python -m collectives.simulate --machine abci --np 1024 --algorithms ring,torus2d
 
 A fourth reading of the same steps, on `collectives.world`.  A message takes
-``alpha + n beta`` once both sides are ready, an addition ``n gamma``; every rank has one
-port in and one port out for each kind of link, and the ranks of a node may share a wire.
-A rank does one step at a time, unless its algorithm sets ``OVERLAP``: then a step starts
-as soon as the steps that it overlaps in chunk are done.  On uniform links the result is
-the algorithm's ``cost()``.
+``alpha + n beta`` once both sides are ready, an addition ``n gamma``; every rank has
+one port in and one port out for each kind of link, and the ranks of a node may share a
+wire.  A rank does one step at a time, unless its algorithm sets ``OVERLAP``: then a
+step starts as soon as the steps that it overlaps in chunk are done.  On uniform links
+the result is the algorithm's ``cost()``.
 """
 
 import argparse
@@ -24,7 +23,7 @@ from .chunk import Chunk
 from .errors import CollectiveError, InvalidArgument
 from .machine import Machine
 from .step import Exchange, GroupCall
-from .topology import Topology
+from .topology import Topology, parse_grid
 
 
 class Timing(NamedTuple):
@@ -172,10 +171,11 @@ def report(options: argparse.Namespace) -> None:
     machine = Machine.load(options.machine)
     topology = place(options.np, machine.local, options.nodes)
     if options.grid:
-        x, y = map(int, options.grid.split("x"))
-        topology = topology.with_grid((x, y))
+        topology = topology.with_grid(parse_grid(options.grid))
     chosen = options.algorithms
     names = algorithms.names() if chosen == "all" else chosen.split(",")
+    for name in names:
+        algorithms.load(name)
     print(f"# {machine.name}: {machine.source}")
     print(f"# {topology.describe()}; {options.nbytes} bytes")
     print(f"{'algorithm':20} {'ms':>10} {'cost() ms':>10} {'steps':>6}", end="")

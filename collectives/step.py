@@ -44,6 +44,9 @@ class GroupCall(NamedTuple):
     root: int | None = None
 
 
+KINDS = ("reduce_scatter", "allgather", "reduce", "broadcast", "allreduce")
+ROOTED = ("reduce", "broadcast")
+
 Step: TypeAlias = Exchange | GroupCall
 Schedule: TypeAlias = Iterator[Step]
 
@@ -73,8 +76,10 @@ def moving(schedule: Iterable[Step]) -> Schedule:
             continue
         dst = step.dst if step.send.size else None
         src = step.src if step.recv.size else None
-        if dst is not None or src is not None:
-            yield step._replace(dst=dst, src=src)
+        if dst is None and src is None:
+            continue
+        unchanged = dst == step.dst and src == step.src
+        yield step if unchanged else step._replace(dst=dst, src=src)
 
 
 def read(step: Step) -> Chunk:

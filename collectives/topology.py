@@ -39,10 +39,11 @@ class Topology:
             )
         if not self.rows:
             object.__setattr__(self, "rows", default_rows(self.nodes))
-        elif sorted(chain.from_iterable(self.rows)) != ranks:
+        elif sorted(chain.from_iterable(self.rows)) != ranks or not all(self.rows):
             raise UnsupportedTopology(
                 f"topology: the rows of the grid must hold the ranks 0 .. "
-                f"{len(ranks) - 1} once each; got {shorten(self.rows)}"
+                f"{len(ranks) - 1} once each, without empty rows; "
+                f"got {shorten(self.rows)}"
             )
 
     @classmethod
@@ -100,8 +101,8 @@ class Topology:
             sizes = []
         if not sizes or min(sizes) < 1 or sum(sizes) != size:
             raise UnsupportedTopology(
-                f"COLLECTIVES_NODES={text!r}: expected NODESxLOCAL like 4x2, or a "
-                f"list of node sizes like 3,2,1, adding up to {size} ranks"
+                f"nodes {text!r} (--nodes or COLLECTIVES_NODES): expected NODESxLOCAL "
+                f"like 4x2, or node sizes like 3,2,1, adding up to {size} ranks"
             )
         return cls.sized(sizes)
 
@@ -158,7 +159,7 @@ class Topology:
         if len(self.nodes) == 1:
             where = "1 node"
         else:
-            where = f"{len(self.nodes)} nodes of {nodes.replace('x1', '')}"
+            where = f"{len(self.nodes)} nodes of {nodes}"
             if len(set(map(len, self.nodes))) == 1:
                 where = f"{len(self.nodes)} nodes of {len(self.nodes[0])}"
         grid = f"grid {len(self.rows[0])}x{len(self.rows)}"
@@ -188,6 +189,21 @@ def default_rows(nodes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], .
         return cut(order, [size // y] * y)
     y = isqrt(size)
     return cut(order, [size // y + (i < size % y) for i in range(y)])
+
+
+def parse_grid(text: str) -> tuple[int, int]:
+    """Read ``64x34``: X = 64 ranks side by side, Y = 34 rows.
+
+    Raises:
+        UnsupportedTopology: the text is not two numbers with an x between them.
+    """
+    try:
+        x, y = (int(number) for number in text.split("x"))
+    except ValueError:
+        raise UnsupportedTopology(
+            f"grid {text!r}: expected XxY like 64x34, X ranks a row and Y rows"
+        ) from None
+    return x, y
 
 
 def divisors(n: int) -> list[int]:

@@ -3,10 +3,8 @@
     python -m collectives.verify --all --max 64
     python -m collectives.verify torus2d -n 4096 --grid 64x64
 
-The schedules run in `collectives.world`, on expressions in place of numbers.  Each
-range of elements that no step cuts holds one expression: a rank's contribution, or the
-sum of two expressions (unordered, as addition commutes).  Proved for any buffering of
-the MPI library and any element type:
+The schedules run in `collectives.world`, on the expressions of `collectives.proof` in
+place of numbers.  Proved for any buffering of the MPI library and any element type:
 
 * exactly once: the two sides of every addition have no rank in common, and the result
   holds all ranks;
@@ -17,119 +15,20 @@ the MPI library and any element type:
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 
-import numpy as np
-import numpy.typing as npt
-
 from . import algorithms, world
-from .chunk import Chunk
-from .errors import CollectiveError, UnsupportedTopology, WrongResult
-from .step import Exchange, GroupCall, Schedule, receive
-from .topology import Topology
-
-Ids = npt.NDArray[np.int32]
-UNDEFINED = 0  # the expression of what a group call left undefined
-
-
-class Expressions:
-    """Sums as numbered expressions; rank ``r`` contributes number ``r + 1``."""
-
-    def __init__(self, size: int) -> None:
-        """Begin with the contributions of ``size`` ranks."""
-        self.ranks = [0] + [1 << rank for rank in range(size)]
-        self.sums: dict[tuple[int, int], int] = {}
-
-    def add(self, a: int, b: int) -> int:
-        """Return the number of ``a + b``.
-
-        Raises:
-            WrongResult: a rank is in both, or one of them is undefined.
-        """
-        key = (a, b) if a < b else (b, a)
-        known = self.sums.get(key)
-        if known is None:
-            if UNDEFINED in key:
-                raise WrongResult("adds elements that a group call left undefined")
-            twice = self.ranks[a] & self.ranks[b]
-            if twice:
-                raise WrongResult(f"counts twice: {say(twice)}")
-            known = self.sums[key] = len(self.ranks)
-            self.ranks.append(self.ranks[a] | self.ranks[b])
-        return known
-
-    def add_arrays(self, a: Ids, b: Ids) -> Ids:
-        """Return the numbers of the sums, element by element."""
-        if a.size > 1 and (a == a[0]).all() and (b == b[0]).all():
-            return np.full(a.size, self.add(int(a[0]), int(b[0])), np.int32)
-        if a.size < 8:
-            sums = [
-                self.add(*pair) for pair in zip(a.tolist(), b.tolist(), strict=True)
-            ]
-            return np.array(sums, np.int32)
-        keys, where = np.unique(a.astype(np.int64) << 32 | b, return_inverse=True)
-        sums = [self.add(key >> 32, key & 0xFFFFFFFF) for key in keys.tolist()]
-        return np.array(sums, np.int32)[where]
-
-
-class Proof:
-    """The interpreter that adds expressions: ``state[rank, atom]``.
-
-    An atom is a range between two neighbouring cuts of any step.
-    """
-
-    def __init__(self, state: Ids, atoms: dict[int, int]) -> None:
-        """Begin with ``state``; ``atoms`` numbers the cuts, in elements."""
-        self.state, self.atoms = state, atoms
-        self.expressions = Expressions(len(state))
-        self.arriving: dict[int, Ids] = {}
-
-    def view(self, rank: int, chunk: Chunk) -> Ids:
-        """Return the atoms of a chunk."""
-        return self.state[rank, self.atoms[chunk.start] : self.atoms[chunk.stop]]
-
-    def transfer(self, src: int, dst: int, step: Exchange) -> None:
-        """Freeze what is sent."""
-        self.arriving[dst] = self.view(src, step.recv).copy()
-
-    def finish(self, rank: int, step: Exchange) -> None:
-        """Add or replace."""
-        if step.src is None:
-            return
-        target, data = self.view(rank, step.recv), self.arriving[rank]
-        if step.reduce:
-            try:
-                target[:] = self.expressions.add_arrays(target, data)
-            except WrongResult as error:
-                raise WrongResult(f"rank {rank} in {step}: {error}") from None
-        else:
-            target[:] = data
-
-    def group_call(self, call: GroupCall) -> None:
-        """Do the collective; what it does not define is undefined from now on."""
-        views = [self.view(rank, call.chunk) for rank in call.group]
-        pieces = call.chunk.split(len(call.group))
-        if call.kind == "broadcast":
-            total = views[call.group.index(call.root)].copy()  # type: ignore[arg-type]
-        elif call.kind == "allgather":
-            owners = zip(call.group, pieces, strict=True)
-            total = np.concatenate([self.view(rank, piece) for rank, piece in owners])
-        else:
-            total = views[0].copy()
-            for view in views[1:]:
-                total = self.expressions.add_arrays(total, view)
-        offset = self.atoms[call.chunk.start]
-        for rank, view, piece in zip(call.group, views, pieces, strict=True):
-            if call.kind == "reduce_scatter":
-                own = slice(*(self.atoms[end] - offset for end in piece))
-                mine = total[own].copy()
-                view[:] = UNDEFINED
-                view[own] = mine
-            elif call.kind == "reduce" and rank != call.root:
-                view[:] = UNDEFINED
-            else:
-                view[:] = total
+from .errors import (
+    CollectiveError,
+    Deadlock,
+    InvalidArgument,
+    UnsupportedTopology,
+    WrongResult,
+)
+from .proof import prove
+from .step import GroupCall, Schedule
+from .topology import Topology, parse_grid
 
 
 def verify(
@@ -159,67 +58,8 @@ def verify(
     prove(make(), make(), topology, count, operation=operation, root=root)
 
 
-def prove(
-    steps: list[Schedule],
-    same: list[Schedule],
-    topology: Topology,
-    count: int,
-    *,
-    operation: str = "schedule",
-    root: int | None = None,
-) -> None:
-    """Prove schedules, given twice: once to find their cuts, once to run."""
-    pieces = Chunk(0, count).split(topology.size)
-    whole = iter([receive(0, piece) for piece in pieces])
-    atoms = world.cuts([whole, *steps])
-    cuts = list(atoms)
-    width, size = len(atoms) - 1, topology.size
-    state = np.repeat(np.arange(1, size + 1, dtype=np.int32)[:, None], width, axis=1)
-    owner = np.empty(width, np.int32)
-    for rank, piece in enumerate(pieces):
-        owner[atoms[piece.start] : atoms[piece.stop]] = rank
-    if operation == "allgather":
-        state[owner[None, :] != np.arange(size)[:, None]] = UNDEFINED
-    proof = Proof(state, atoms)
-    world.run(same, proof)
-    expected = {"allgather": owner + 1, "broadcast": np.int32((root or 0) + 1)}
-    if operation in expected:
-        if (state != expected[operation]).any():
-            raise WrongResult(f"{operation}: a rank ends with another rank's elements")
-        return
-    result = state[root] if operation == "reduce" else state[0]
-    if operation == "reduce_scatter":
-        result = state[owner, np.arange(width)]
-    check_sums(proof, result, cuts)
-    if operation == "schedule":
-        differ = np.argwhere(state != state[0])
-        if len(differ):
-            rank, atom = differ[0]
-            raise WrongResult(
-                f"ranks 0 and {rank} add element {cuts[atom]} in different ways"
-            )
-
-
-def check_sums(proof: Proof, result: Ids, cuts: list[int]) -> None:
-    """Check that every atom of the result holds every rank."""
-    ranks = proof.expressions.ranks
-    everybody = (1 << len(proof.state)) - 1
-    for number in np.unique(result).tolist():
-        if ranks[number] != everybody:
-            atom = int(np.argmax(result == number))
-            missing = say(everybody & ~ranks[number])
-            raise WrongResult(f"element {cuts[atom]} of the result lacks {missing}")
-
-
-def say(ranks: int, limit: int = 8) -> str:
-    """Name the ranks in a bit set."""
-    found = [str(rank) for rank in range(ranks.bit_length()) if ranks >> rank & 1]
-    more = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return f"rank{'s' * (len(found) > 1)} {', '.join(found[:limit])}{more}"
-
-
 def layouts(size: int) -> Iterator[Topology]:
-    """Yield the layouts that ``--all`` proves: one node, equal and unequal nodes."""
+    """Yield the layouts that are proved by default: one node, equal, unequal nodes."""
     yield Topology.uniform(local=size)
     for local in (2, 4):
         if size % local == 0 and size > local:
@@ -229,16 +69,18 @@ def layouts(size: int) -> Iterator[Topology]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+    """Run the command; return its exit code: 1 failed proof, 2 wrong usage."""
     parser = argparse.ArgumentParser(
         prog="python -m collectives.verify", description="Prove schedules."
     )
     parser.add_argument("algorithm", nargs="*", help="names; see --all")
     parser.add_argument("--all", action="store_true", help="all algorithms")
-    parser.add_argument("--max", type=int, metavar="P", help="1 .. P ranks")
+    parser.add_argument(
+        "--max", type=int, default=16, metavar="P", help="1 .. P ranks (default: 16)"
+    )
     parser.add_argument("-n", "--np", type=int, help="this number of ranks")
-    parser.add_argument("--nodes", help="layout: 4x2, or node sizes 3,2,1")
-    parser.add_argument("--grid", help="X x Y: 64x34")
+    parser.add_argument("--nodes", help="layout: 4x2, or node sizes 3,2,1; needs --np")
+    parser.add_argument("--grid", help="X x Y: 64x34; needs --np")
     parser.add_argument(
         "--count", type=int, help="elements (default: p - 1 and 3 p + 1)"
     )
@@ -246,39 +88,56 @@ def main(arguments: list[str] | None = None) -> int:
     names = algorithms.names() if options.all else options.algorithm
     if not names:
         parser.error(f"name algorithms, or --all: {', '.join(algorithms.names())}")
-    sizes = [options.np] if options.np else range(1, (options.max or 16) + 1)
+    if options.np is None and (options.nodes or options.grid):
+        parser.error("--nodes and --grid need the number of ranks: --np")
     try:
         for name in names:
             algorithms.load(name)
-            prove_all(name, sizes, options)
+        cases = chosen(options)
+        for name in names:
+            prove_all(name, cases, options.count)
     except CollectiveError as error:
-        print(f"FAILED: {error}", file=sys.stderr)
-        return 1
+        failed = isinstance(error, WrongResult | Deadlock)
+        print(f"{'FAILED' if failed else 'verify'}: {error}", file=sys.stderr)
+        return 1 if failed else 2
     return 0
 
 
-def prove_all(name: str, sizes: range | list[int], options: argparse.Namespace) -> None:
-    """Prove one algorithm over sizes, layouts and counts; print a line."""
+def chosen(options: argparse.Namespace) -> list[Topology]:
+    """Return the layouts that the options ask for.
+
+    Raises:
+        InvalidArgument: ``--np`` or ``--max`` is less than one rank.
+        UnsupportedTopology: nodes or grid do not hold ``--np`` ranks.
+    """
+    size = options.max if options.np is None else options.np
+    if size < 1:
+        raise InvalidArgument(f"--np or --max {size}: expected at least one rank")
+    if options.np is None:
+        return [topology for n in range(1, size + 1) for topology in layouts(n)]
+    topology = Topology.uniform(local=size)
+    if options.nodes:
+        topology = Topology.parse(options.nodes, size)
+    if options.grid:
+        topology = topology.with_grid(parse_grid(options.grid))
+    return [topology]
+
+
+def prove_all(name: str, cases: Sequence[Topology], count: int | None) -> None:
+    """Prove one algorithm over layouts and counts; print a line."""
     begin, proofs, refused = time.perf_counter(), 0, 0
-    for size in sizes:
-        if options.nodes or options.np:
-            topology = Topology.parse(options.nodes or f"1x{size}", size)
-            if options.grid:
-                x, y = map(int, options.grid.split("x"))
-                topology = topology.with_grid((x, y))
-            cases = [topology]
-        else:
-            cases = list(layouts(size))
-        for topology in cases:
-            counts = [options.count] if options.count else [size - 1, 3 * size + 1]
-            forms = (False, True) if calls_groups(name, topology) else (False,)
-            for count, lowered in product(counts, forms):
-                try:
-                    verify(name, topology, count, lowered=lowered)
-                    proofs += 1
-                except UnsupportedTopology:
-                    refused += 1
-    ranks = f"{sizes[0]}..{sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
+    for topology in cases:
+        size = topology.size
+        counts = [size - 1, 3 * size + 1] if count is None else [count]
+        forms = (False, True) if calls_groups(name, topology) else (False,)
+        for elements, lowered in product(counts, forms):
+            try:
+                verify(name, topology, elements, lowered=lowered)
+                proofs += 1
+            except UnsupportedTopology:
+                refused += 1
+    first, last = cases[0].size, cases[-1].size
+    ranks = f"{first}..{last}" if first < last else f"{last}"
     note = f", {refused} unsupported" if refused else ""
     print(
         f"{name:20} {ranks:>8} ranks  {proofs:4} proofs{note}  "
@@ -289,8 +148,9 @@ def prove_all(name: str, sizes: range | list[int], options: argparse.Namespace) 
 
 
 def calls_groups(name: str, topology: Topology) -> bool:
-    """Say whether an algorithm leaves work to the engine of a node."""
-    steps = world.schedules(name, topology, 3 * topology.size + 1)[0]
+    """Say whether an algorithm leaves work to the engine of the largest node."""
+    rank = max(topology.nodes, key=len)[0]
+    steps = world.schedules(name, topology, 3 * topology.size + 1)[rank]
     return any(isinstance(step, GroupCall) for step in steps)
 
 

@@ -6,7 +6,7 @@ buffers.  An `Interpreter` says what a step means: here arrays are summed, in
 `collectives.verify` sums are proved, in `collectives.simulate` time passes.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from itertools import chain
@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from . import algorithms
 from .chunk import Chunk
-from .errors import Deadlock, WrongResult
+from .errors import Deadlock, InvalidArgument, ShapeMismatch, WrongResult
 from .lowering import lower
-from .step import Exchange, GroupCall, Schedule, Step, moving
+from .step import KINDS, ROOTED, Exchange, GroupCall, Schedule, Step, moving
 from .topology import Topology
 
 Array = npt.NDArray[Any]
@@ -47,7 +47,13 @@ def schedules(
     root: int | None = None,
     lowered: bool = False,
 ) -> list[Schedule]:
-    """Return one schedule for each rank; ``lowered``: with group calls as exchanges."""
+    """Return one schedule for each rank; ``lowered``: with group calls as exchanges.
+
+    Raises:
+        InvalidArgument: no such algorithm, or a negative ``count``.
+    """
+    if count < 0:
+        raise InvalidArgument(f"{name}: {count} elements; expected 0 or more")
     make = getattr(algorithms.load(name), operation)
     extra = () if root is None else (root,)
     whole = Chunk(0, count)
@@ -60,7 +66,7 @@ def schedules(
 
 
 def cuts(schedules: Iterable[Schedule]) -> dict[int, int]:
-    """Number the ends of all chunks in increasing order; uses the schedules up."""
+    """Return the ends of all chunks, numbered upward; uses the schedules up."""
     ends: set[int] = set()
     for step in chain.from_iterable(schedules):
         if isinstance(step, Exchange):
@@ -76,12 +82,13 @@ def run(schedules: Sequence[Schedule], interpreter: Interpreter) -> None:
 
     Raises:
         Deadlock: some ranks wait for each other for ever.
-        WrongResult: the two sides of a message name different elements.
+        WrongResult: the two sides of a message name different elements, or a step
+            names ranks, or a collective, that do not exist.
     """
     size = len(schedules)
     current: list[Step | None] = [None] * size
     sent, received = [True] * size, [True] * size
-    present: dict[GroupCall, int] = {}
+    present: defaultdict[GroupCall, set[int]] = defaultdict(set)
     ready = deque(range(size))
 
     def match(src: int, dst: int) -> None:
@@ -103,9 +110,11 @@ def run(schedules: Sequence[Schedule], interpreter: Interpreter) -> None:
     while ready:
         rank = ready.popleft()
         step = current[rank] = next(schedules[rank], None)
+        if step is not None:
+            check(step, rank, size)
         if isinstance(step, GroupCall):
-            present[step] = present.get(step, 0) + 1
-            if present[step] == len(step.group):
+            present[step].add(rank)
+            if len(present[step]) == len(step.group):
                 del present[step]
                 interpreter.group_call(step)
                 ready.extend(step.group)
@@ -115,7 +124,7 @@ def run(schedules: Sequence[Schedule], interpreter: Interpreter) -> None:
                 match(rank, step.dst)
             if step.src is not None:
                 match(step.src, rank)
-            for peer in {rank, step.dst, step.src} - {None}:
+            for peer in {rank} | {p for p in (step.dst, step.src) if p is not None}:
                 theirs = current[peer]
                 if isinstance(theirs, Exchange) and sent[peer] and received[peer]:
                     current[peer] = None
@@ -127,6 +136,33 @@ def run(schedules: Sequence[Schedule], interpreter: Interpreter) -> None:
         raise Deadlock(
             f"{len(stuck)} of {size} ranks wait for ever without buffering:\n  "
             + "\n  ".join(lines)
+        )
+
+
+def check(step: Step, rank: int, size: int) -> None:
+    """Check that a step names ranks that exist, and a collective that does.
+
+    Raises:
+        WrongResult: it does not.
+    """
+    if isinstance(step, GroupCall):
+        members = set(step.group)
+        good = (
+            step.kind in KINDS
+            and len(members) == len(step.group)
+            and rank in members
+            and members <= set(range(size))
+            and (step.root in members if step.kind in ROOTED else step.root is None)
+        )
+    else:
+        good = (step.dst is None or 0 <= step.dst < size) and (
+            step.src is None or 0 <= step.src < size
+        )
+    if not good:
+        raise WrongResult(
+            f"rank {rank} of {size} has the impossible step {step}; expected ranks 0 "
+            f".. {size - 1}; in a group call {rank} among them, each once, one of "
+            f"{', '.join(KINDS)}, and a root for {' and '.join(ROOTED)} only"
         )
 
 
@@ -159,7 +195,7 @@ class Arrays:
         views = [self.buffers[rank][slice(*call.chunk)] for rank in call.group]
         cuts = Chunk(0, call.chunk.size).split(len(call.group))
         if call.kind == "broadcast":
-            total = views[call.group.index(call.root)].copy()  # type: ignore[arg-type]
+            total = views[call.group.index(call.root)].copy()
         elif call.kind == "allgather":
             total = np.concatenate(
                 [v[slice(*c)] for v, c in zip(views, cuts, strict=True)]
@@ -181,8 +217,18 @@ def allreduce(
     combine: Callable[..., Array] = np.add,
     lowered: bool = False,
 ) -> list[Array]:
-    """Sum flat arrays, one a rank, by the named algorithm; return one array a rank."""
+    """Sum flat arrays, one a rank, by the named algorithm; return one array a rank.
+
+    Raises:
+        ShapeMismatch: not one flat array a rank, all of one size and dtype.
+    """
     buffers = [np.array(data) for data in inputs]
+    kinds = {(buffer.shape, str(buffer.dtype)) for buffer in buffers}
+    if len(buffers) != topology.size or len(kinds) != 1 or buffers[0].ndim != 1:
+        raise ShapeMismatch(
+            f"{name} on {topology.size} ranks: got {len(buffers)} arrays of "
+            f"{sorted(kinds)}; expected one flat array a rank, of one size and dtype"
+        )
     plans = schedules(name, topology, buffers[0].size, lowered=lowered)
     run(plans, Arrays(buffers, combine))
     return buffers

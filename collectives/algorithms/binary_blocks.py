@@ -18,7 +18,7 @@ number of processors in message-passing parallel systems.  EuroPVM/MPI 2004, LNC
 36-46.  https://doi.org/10.1007/978-3-540-30218-6_13
 """
 
-from ..chunk import Chunk, span
+from ..chunk import Chunk
 from ..machine import Link, Machine
 from ..step import Exchange, Schedule, receive, send
 from ..topology import Topology
@@ -33,16 +33,16 @@ def schedule(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
     i = group.index(rank)
     b = next(b for b, block in enumerate(blocks) if i in block)
     block, j = blocks[b], i - blocks[b].start
-    pieces = chunk.split(len(blocks[0]))
-    windows = [(0, len(pieces))]
+    finest = len(blocks[0])
+    windows = [(0, finest)]
     for mask in powers(len(block)):
         windows.append(halves(windows[-1], upper=bool(j & mask))[0])
-    mine = span(pieces[slice(*windows[-1])])
+    mine = chunk.pieces(*windows[-1], finest)
 
     def halving(mask: int, window: tuple[int, int]) -> tuple[int, Chunk, Chunk]:
         keep, give = halves(window, upper=bool(j & mask))
         partner = group[block.start + (j ^ mask)]
-        return partner, span(pieces[slice(*give)]), span(pieces[slice(*keep)])
+        return partner, chunk.pieces(*give, finest), chunk.pieces(*keep, finest)
 
     masks = powers(len(block))
     for mask, window in zip(masks, windows[:-1], strict=True):
@@ -56,9 +56,9 @@ def schedule(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
         larger = blocks[b - 1]
         targets = parts(windows[-1], j, len(block), len(larger))
         for target, window in targets:
-            yield send(group[larger.start + target], span(pieces[slice(*window)]))
+            yield send(group[larger.start + target], chunk.pieces(*window, finest))
         for target, window in targets:
-            yield receive(group[larger.start + target], span(pieces[slice(*window)]))
+            yield receive(group[larger.start + target], chunk.pieces(*window, finest))
     if smaller is not None:
         yield send(smaller, mine)
     for mask, window in zip(reversed(masks), reversed(windows[:-1]), strict=True):
@@ -128,6 +128,6 @@ def cost(topology: Topology, nbytes: int, machine: Machine) -> float:
 
 
 def halving_seconds(p: int, nbytes: float, link: Link, gamma: float) -> float:
-    """Return seconds of recursive halving (or, without gamma, doubling) on 2^k ranks."""
+    """Return seconds of recursive halving, or doubling (no gamma), on 2^k ranks."""
     steps = p.bit_length() - 1
     return steps * link.alpha + (p - 1) / p * nbytes * (link.beta + gamma)

@@ -10,8 +10,8 @@ nearest neighbours move the most; the way back doubles.  Rank 0 of four, eighths
 
     reduce-scatter  [0 1 2 3|4 5 6 7] <-> 1,  [0 1|2 3] <-> 2     allgather: reversed
 
-For other p the first ranks fold in pairs that exchange halves, so both add: the even one
-stays, the odd one gets the result in the end.
+For other p the first ranks fold in pairs that exchange halves, so both add: the even
+one stays, the odd one gets the result in the end.
 
 R. Rabenseifner: Optimization of collective reduction operations.  ICCS 2004, LNCS 3036,
 1-9.  https://doi.org/10.1007/978-3-540-24685-5_1
@@ -19,7 +19,7 @@ R. Rabenseifner: Optimization of collective reduction operations.  ICCS 2004, LN
 
 from collections.abc import Sequence
 
-from ..chunk import Chunk, span
+from ..chunk import Chunk
 from ..machine import Link, Machine
 from ..step import Exchange, Schedule, receive, send
 from ..topology import Topology
@@ -65,32 +65,25 @@ def allreduce(group: Sequence[int], rank: int, chunk: Chunk) -> Schedule:
 
 def power_of_two(group: Sequence[int], rank: int, chunk: Chunk) -> Schedule:
     """Sum ``chunk`` over a group of 2^k ranks."""
-    v, windows = group.index(rank), [(0, len(group))]
-    pieces = chunk.split(len(group))
-    masks = powers(len(group))
+    p, v = len(group), group.index(rank)
+    windows, masks = [(0, p)], powers(p)
     for mask in masks:
         partner = group[v ^ mask]
         keep, give = halves(windows[-1], upper=bool(v & mask))
-        yield Exchange(
-            partner,
-            span(pieces[slice(*give)]),
-            partner,
-            span(pieces[slice(*keep)]),
-            reduce=True,
-        )
+        out, back = chunk.pieces(*give, p), chunk.pieces(*keep, p)
+        yield Exchange(partner, out, partner, back, reduce=True)
         windows.append(keep)
     for mask, window in zip(reversed(masks), reversed(windows[:-1]), strict=True):
         partner = group[v ^ mask]
         have, miss = halves(window, upper=bool(v & mask))
-        yield Exchange(
-            partner, span(pieces[slice(*have)]), partner, span(pieces[slice(*miss)])
-        )
+        out, back = chunk.pieces(*have, p), chunk.pieces(*miss, p)
+        yield Exchange(partner, out, partner, back)
 
 
 def halves(
     window: tuple[int, int], *, upper: bool
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the half of a window that is kept, the upper or the lower, and the other."""
+    """Return the half of a window that is kept, upper or lower, and the other."""
     start, stop = window
     low, high = (start, (start + stop) // 2), ((start + stop) // 2, stop)
     return (high, low) if upper else (low, high)

@@ -4,13 +4,13 @@
     cost   sum over f of (f - 1) (2 alpha + m (2 beta + gamma)),    [seconds]
            m = n / (product of the factors so far, f included)
 
-The ring (one factor p), halving and doubling (all factors 2), the 2D torus (two factors)
-and the split-rail hierarchy are members of this family; here the factors are primes,
-the nearest ranks first.  Six ranks, 6 = 2 x 3: halves between 0-1, 2-3, 4-5; then
-thirds of these among 0-2-4 and 1-3-5.
+The ring (one factor p), halving and doubling (all factors 2), the 2D torus (two
+factors) and the split-rail hierarchy are members of this family; here the factors are
+primes, those of the node first.  Six ranks, 6 = 2 x 3: halves between 0-1, 2-3, 4-5;
+then thirds of these among 0-2-4 and 1-3-5.
 
-A factor of up to ``DIRECT`` is served directly, everybody to everybody, and a larger one
-as a ring; both take f - 1 messages.  gloo calls the direct form bcube:
+A factor of up to ``DIRECT`` is served directly, everybody to everybody, and a larger
+one as a ring; both take f - 1 messages.  gloo calls the direct form bcube:
 https://github.com/pytorch/gloo/blob/main/docs/algorithms.md
 """
 
@@ -27,7 +27,19 @@ DIRECT = 5
 
 def schedule(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
     """Sum ``chunk`` over all ranks."""
-    return allreduce(topology.order, rank, chunk)
+    return allreduce(topology.order, rank, chunk, factors=radices(topology))
+
+
+def radices(topology: Topology) -> list[int]:
+    """Return the factors of p: those of a node first, so that no group straddles two.
+
+    >>> radices(Topology.uniform(nodes=3, local=10))
+    [2, 5, 3]
+    """
+    sizes = {len(node) for node in topology.nodes}
+    if len(sizes) > 1:
+        return prime_factors(topology.size)
+    return prime_factors(sizes.pop()) + prime_factors(len(topology.nodes))
 
 
 def cost(topology: Topology, nbytes: int, machine: Machine) -> float:
@@ -40,12 +52,20 @@ def cost(topology: Topology, nbytes: int, machine: Machine) -> float:
 
 
 def allreduce(
-    group: Sequence[int], rank: int, chunk: Chunk, *, direct: int = DIRECT
+    group: Sequence[int],
+    rank: int,
+    chunk: Chunk,
+    *,
+    factors: Sequence[int] = (),
+    direct: int = DIRECT,
 ) -> Schedule:
-    """Sum ``chunk`` over ``group``; factors above ``direct`` go round in a ring."""
+    """Sum ``chunk`` over ``group``; factors above ``direct`` go round in a ring.
+
+    ``factors`` multiply to the size of the group; none: its prime factors.
+    """
     i, stride, window = group.index(rank), 1, chunk
     stages: list[tuple[list[int], list[Chunk]]] = []
-    for factor in prime_factors(len(group)):
+    for factor in factors or prime_factors(len(group)):
         k = i // stride % factor
         line = [group[i + (j - k) * stride] for j in range(factor)]
         pieces = window.split(factor)

@@ -12,8 +12,8 @@ Pipelining is only an order of issue: the reduce-scatter of segment i + 1 and th
 allgather of segment i - 1 are started before the exchange of segment i, and touch other
 elements than it does.
 
-After the four-stage pipeline of Open MPI's HAN (ompi/mca/coll/han), X. Luo et al.: HAN: a
-hierarchical autotuned collective communication framework.  IEEE CLUSTER 2020.
+After the four-stage pipeline of Open MPI's HAN (ompi/mca/coll/han), X. Luo et al.:
+HAN: a hierarchical autotuned collective communication framework.  IEEE CLUSTER 2020.
 https://doi.org/10.1109/CLUSTER49012.2020.00013
 """
 

@@ -15,6 +15,8 @@ Two-tree algorithms for full bandwidth broadcast, reduction and scan.  Parallel
 Computing 35(12), 581-594, 2009.  https://doi.org/10.1016/j.parco.2009.09.001
 """
 
+from itertools import pairwise
+
 from ..chunk import Chunk
 from ..machine import Machine
 from ..step import NOTHING, Exchange, Schedule, receive, send
@@ -50,7 +52,7 @@ def reduce(topology: Topology, rank: int, chunk: Chunk, root: int) -> Schedule:
 
 
 def reduce_scatter(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
-    """Leave the sum in rank order of piece ``r`` of ``chunk.split(p)`` on rank ``r``."""
+    """Leave the rank-order sum of piece ``r`` of ``chunk.split(p)`` on rank ``r``."""
     last = topology.size - 1
     pieces = chunk.split(topology.size)
     yield from up(topology, rank, chunk)
@@ -80,7 +82,7 @@ def chain(
 ) -> Schedule:
     """Receive segment t while sending segment t - 1."""
     parts = [NOTHING, *chunk.split(segments(chunk.size, p)), NOTHING]
-    for previous, part in zip(parts, parts[1:]):
+    for previous, part in pairwise(parts):
         yield Exchange(
             dst if previous.size else None,
             previous,

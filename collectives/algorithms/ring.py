@@ -39,7 +39,7 @@ def reduce_scatter(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
 
 
 def allgather(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
-    """Give all pieces to all ranks; rank ``r`` has piece ``r`` of ``chunk.split(p)``."""
+    """Give all ranks all pieces; rank ``r`` has piece ``r`` of ``chunk.split(p)``."""
     return gather_steps(topology.order, rank, ranked(topology, chunk))
 
 
@@ -73,7 +73,7 @@ def scatter_steps(group: Sequence[int], rank: int, pieces: Sequence[Chunk]) -> S
 
 
 def gather_steps(group: Sequence[int], rank: int, pieces: Sequence[Chunk]) -> Schedule:
-    """Allgather: everybody ends with all pieces, ``group[i]`` began with ``pieces[i]``."""
+    """Allgather: all end with all pieces, ``group[i]`` began with ``pieces[i]``."""
     p, i = len(group), group.index(rank)
     left, right = group[i - 1], group[(i + 1) % p]
     for k in range(p - 1):

@@ -21,6 +21,7 @@ https://arxiv.org/abs/1811.05233
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ..chunk import Chunk
 from ..machine import Machine
@@ -85,7 +86,7 @@ def columns(
         cut for cuts in starts.values() for cut in cuts if own.start < cut < own.stop
     }
     bounds = [own.start, *sorted(inside), own.stop]
-    ranges = [Chunk(a, b) for a, b in zip(bounds, bounds[1:]) if a < b]
+    ranges = [Chunk(a, b) for a, b in pairwise(bounds) if a < b]
     return [
         ([r[bisect_right(starts[len(r)], piece.start) - 1] for r in rows], piece)
         for piece in ranges

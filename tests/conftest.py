@@ -1,0 +1,20 @@
+"""Settings of the whole suite."""
+
+import pytest
+from hypothesis import settings
+
+from collectives import UnsupportedTopology
+
+# The same examples in every run and on every rank.
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.load_profile("same")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    # The only exception that becomes a skip, and only here; that no algorithm is
+    # refused everywhere is a test of its own.
+    try:
+        return (yield)
+    except UnsupportedTopology as refusal:
+        pytest.skip(str(refusal))
