@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from collectives.errors import InvalidArgument
+from collectives.errors import CollectiveError, InvalidArgument
 from trainer.interrupt import (
     EXIT_INTERRUPTED,
     EXIT_USAGE,
@@ -20,7 +20,7 @@ from trainer.interrupt import (
     abort_on_exception,
 )
 
-LAUNCHED_RANK = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 TEXT_FLAGS = ("-h", "--help", "--print_config")
 
 
@@ -35,14 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from collectives import Communicator
     from trainer.start import prepare
 
-    comm = Communicator()
+    try:
+        comm = Communicator()
+    except CollectiveError as error:  # on all ranks, such as a bad COLLECTIVES_NODES
+        return refuse(error, rank=launched_rank())
     try:
         run = prepare(comm, argv, interrupt)
     except InvalidArgument as error:
-        if comm.rank == 0:
-            print(f"trainer.run: {error}", file=sys.stderr, flush=True)
         comm.close()
-        return EXIT_USAGE
+        return refuse(error, rank=comm.rank)
     code = 0 if run is None else execute(run)
     comm.close()
     return code
@@ -52,31 +53,48 @@ def show_text(argv: Sequence[str]) -> int:
     """Print the help or the configuration, once and without MPI."""
     from trainer import settings
 
-    if (
-        next((os.environ[name] for name in LAUNCHED_RANK if name in os.environ), "0")
-        != "0"
-    ):
+    if launched_rank() != 0:
         return 0
     try:
         settings.make_parser(argv).parse_args(list(argv))
     except InvalidArgument as error:
-        print(f"trainer.run: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return refuse(error, rank=0)
     return 0
+
+
+def refuse(error: Exception, *, rank: int) -> int:
+    """Have rank 0 tell the mistake in one line; return the exit code."""
+    if rank == 0:
+        print(f"trainer.run: {error}", file=sys.stderr, flush=True)
+    return EXIT_USAGE
+
+
+def launched_rank() -> int:
+    """Return the rank that the launcher set in the environment; 0 without one."""
+    return next((int(os.environ[name]) for name in RANKS if name in os.environ), 0)
 
 
 def execute(run: Any) -> int:
     """Train, and tell the result in one line; return the exit code."""
     from trainer import loop
 
-    finished = loop.train(run)
-    recorder, reducer = run.recorder, run.reducer
-    if not finished:
-        recorder.line("interrupted; go on with --resume auto")
+    recorder = run.recorder
+    try:
+        finished = loop.train(run)
+        if finished:
+            tell_result(run)
+        else:
+            recorder.line("interrupted; go on with --resume auto")
+    finally:
         recorder.close()
-        return EXIT_INTERRUPTED
+    return 0 if finished else EXIT_INTERRUPTED
+
+
+def tell_result(run: Any) -> None:
+    """Write the final event and the final line."""
+    reducer, result = run.reducer, run.result
     speed = run.images / run.seconds if run.seconds else 0.0
-    recorder.event(
+    run.recorder.event(
         "final",
         epoch=run.epoch,
         step=run.step,
@@ -84,14 +102,12 @@ def execute(run: Any) -> int:
         train_s=run.seconds,
         allreduce_s=reducer.allreduce_s,
         waited_s=reducer.waited_s,
-        **run.result,
+        **result,
     )
-    recorder.line(
-        f"final top1={run.result['top1']:.2f}% loss={run.result['loss']:.4f} "
+    run.recorder.line(
+        f"final top1={result['top1']:.2f}% loss={result['loss']:.4f} "
         f"images/s={speed:.1f} allreduce={reducer.allreduce_s:.2f}s"
     )
-    recorder.close()
-    return 0
 
 
 if __name__ == "__main__":

@@ -35,6 +35,12 @@ def test_a_mistake_is_told_once_and_all_ranks_exit_with_2(
         assert word in lines[0]
 
 
+def test_ranks_that_do_not_fit_the_pretended_nodes_are_a_mistake(launch, mpiexec):
+    nodes = {"COLLECTIVES_NODES": "3x2"}
+    code, output = launch([mpiexec, "-n", "2", *TRAIN], **ONE_THREAD, **nodes)
+    assert code == 2 and output.count("'3x2'") == 1, output
+
+
 def make_folder(root, *, damaged):
     for part, count in {"train": 8, "val": 2}.items():
         (root / part / "thing").mkdir(parents=True)
