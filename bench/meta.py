@@ -1,0 +1,80 @@
+"""Meta: the circumstances of a measurement, without which its numbers say nothing."""
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import collectives
+
+from .options import Options
+
+
+def describe(
+    options: Options, layout: str, left_out: dict[str, str], command: Sequence[str]
+) -> dict[str, Any]:
+    """Return command, date, layout of the ranks, hardware, versions and options.
+
+    ``left_out`` tells why algorithms that were asked for do not take part.
+    """
+    return {
+        "command": shlex.join(command),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "layout": layout,
+        "hardware": {"cpu": processor(), "cores": os.cpu_count()},
+        "versions": versions(),
+        "time": "median over iterations of the slowest rank's time from a barrier",
+        "left_out": left_out,
+        "options": asdict(options),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what takes part; torch's where it is loaded."""
+    found = {
+        "collectives": collectives.__version__,
+        "python": platform.python_version(),
+        "numpy": installed("numpy"),
+        "mpi4py": installed("mpi4py"),
+        "mpi": library(),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        found["torch"] = str(torch.__version__)
+        found["torch threads"] = str(torch.get_num_threads())
+    return found
+
+
+def installed(package: str) -> str:
+    """Return the version of an installed package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def library() -> str:
+    """Return name and version of the MPI library."""
+    from mpi4py import MPI
+
+    first = MPI.Get_library_version().rstrip("\0").splitlines()[0]
+    return " ".join(first.partition(",")[0].replace("Version:", "").split())
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        text = ""
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()
