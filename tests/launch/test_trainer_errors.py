@@ -1,0 +1,91 @@
+"""What users type, with a mistake: one message, an exit code, and never a hang."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.timeout(300)  # each launch has its own deadline
+
+TRAIN = [sys.executable, "-m", "trainer.run"]
+TINY = ["--model.width", "4", "--model.blocks", "[1,1]", "--images.size", "32"]
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--recipe", "goyal2018"], ["goyal2018", "goyal2017, he2016"]),
+        (["--data", "mnist"], ["mnist", "digits, imagefolder, synthetic"]),
+        (["--epoch", "3"], ["--epoch 3", "perhaps you meant --epochs", "--output"]),
+        (["--data", "imagefolder", "--data-dir", "missing"], ["missing/train"]),
+        (["--batch.per_worker", "1000"], ["2000 images", "use --batch.per_worker 718"]),
+        (["--resume", "missing"], ["no checkpoint at missing"]),
+    ],
+)
+def test_a_mistake_is_told_once_and_all_ranks_exit_with_2(
+    launch, mpiexec, arguments, words
+):
+    code, output = launch([mpiexec, "-n", "2", *TRAIN, *arguments], **ONE_THREAD)
+    assert code == 2, output
+    lines = [line for line in output.splitlines() if line.strip()]
+    assert len(lines) == 1 and lines[0].startswith("trainer.run: "), output
+    for word in words:
+        assert word in lines[0]
+
+
+def test_ranks_that_do_not_fit_the_pretended_nodes_are_a_mistake(launch, mpiexec):
+    nodes = {"COLLECTIVES_NODES": "3x2"}
+    code, output = launch([mpiexec, "-n", "2", *TRAIN], **ONE_THREAD, **nodes)
+    assert code == 2 and output.count("'3x2'") == 1, output
+
+
+def make_folder(root, *, damaged):
+    for part, count in {"train": 8, "val": 2}.items():
+        (root / part / "thing").mkdir(parents=True)
+        for i in range(count):
+            pixels = np.full((40, 40, 3), 20 * i, np.uint8)
+            Image.fromarray(pixels).save(root / part / "thing" / f"{i}.jpg")
+    if damaged:
+        (root / "train" / "thing" / "5.jpg").write_bytes(b"no JPEG")
+
+
+def test_an_exception_on_one_rank_ends_the_job_with_one_traceback(
+    launch, mpiexec, tmp_path
+):
+    make_folder(tmp_path / "images", damaged=True)
+    data = ["--data", "imagefolder", "--data-dir", tmp_path / "images"]
+    sizes = [*TINY, "--batch.per_worker", "1", "--output", tmp_path / "out"]
+    command = [mpiexec, "-n", "2", *TRAIN, *data, *sizes]
+    code, output = launch(command, timeout_s=40, **ONE_THREAD)
+    assert code == 1, output
+    assert output.count("Traceback (most recent call last)") == 1, output
+    assert "of 2: Traceback" in output and "5.jpg" in output
+
+
+FAILURES = {
+    "in the main thread": "raise ValueError('oops')",
+    "in another thread": (
+        "threading.Thread(target=lambda: 1 / 0).start(); time.sleep(60)"
+    ),
+    "on all ranks": "raise ValueError('oops')",
+}
+
+
+@pytest.mark.parametrize("where", FAILURES)
+def test_any_uncaught_exception_aborts_although_others_wait(launch, mpiexec, where):
+    ranks = "(0, 1, 2)" if where == "on all ranks" else "(1,)"
+    program = (
+        "import threading, time\n"
+        "from trainer.interrupt import abort_on_exception\n"
+        "abort_on_exception()\n"
+        "from mpi4py import MPI\n"
+        f"if MPI.COMM_WORLD.rank in {ranks}:\n"
+        f"    {FAILURES[where]}\n"
+        "MPI.COMM_WORLD.Barrier()\n"
+    )
+    command = [mpiexec, "-n", "3", sys.executable, "-c", program]
+    code, output = launch(command, timeout_s=30)
+    assert code == 1, output
+    assert output.count("Traceback (most recent call last)") == 1, output

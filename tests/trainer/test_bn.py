@@ -1,0 +1,54 @@
+import torch
+from alone import Alone
+from torch import nn
+
+from trainer import bn
+
+
+def two_workers():
+    """Return the images of two workers whose means differ, and both models."""
+    torch.manual_seed(0)
+    images = [torch.randn(64, 3, 4, 4) + 5 * rank for rank in range(2)]
+    models = [nn.Sequential(nn.BatchNorm2d(3, momentum=1.0)).double() for _ in images]
+    for model, batch in zip(models, images, strict=True):
+        model(batch.double())
+    return images, models
+
+
+def test_pooled_statistics_are_those_of_all_images():
+    images, models = two_workers()
+    rows = torch.stack([bn.flatten(model) for model in models])
+    mean, variance = bn.pooled(bn.moments(rows).mean(0)).chunk(2)
+    everything = torch.cat(images).double().transpose(0, 1).flatten(1)
+    torch.testing.assert_close(mean, everything.mean(1))
+    # running variances are unbiased ones of 1024 values, hence not to the last digit
+    torch.testing.assert_close(variance, everything.var(1), rtol=2e-3, atol=0)
+
+
+def test_averaged_variances_are_wrong():
+    images, models = two_workers()
+    averaged = torch.stack([model[0].running_var for model in models]).mean(0)
+    everything = torch.cat(images).double().transpose(0, 1).flatten(1)
+    assert (averaged < 0.5 * everything.var(1)).all()
+
+
+def test_one_rank_keeps_its_statistics():
+    _, (model, _) = two_workers()
+    before = bn.flatten(model)
+    bn.synchronise(model, Alone())
+    torch.testing.assert_close(bn.flatten(model), before)
+
+
+def test_flatten_and_unflatten_keep_every_bit():
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Linear(2, 2), nn.BatchNorm1d(2))
+    for mean, variance in bn.running(model):
+        mean.normal_(), variance.uniform_()
+    flat = bn.flatten(model)
+    other = nn.Sequential(nn.BatchNorm2d(3), nn.Linear(2, 2), nn.BatchNorm1d(2))
+    bn.unflatten(other, flat)
+    for mine, theirs in zip(bn.running(model), bn.running(other), strict=True):
+        assert torch.equal(mine[0], theirs[0]) and torch.equal(mine[1], theirs[1])
+
+
+def test_a_model_without_normalisation_has_nothing_to_share():
+    bn.synchronise(nn.Linear(2, 2), Alone())

@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from collectives import InvalidArgument
+from trainer import checkpoint
+
+CONFIG = {"model.width": 64, "optimizer.decay_bn": False, "epochs": 90}
+
+
+def write(folder, epoch, *, keep=2, **content):
+    position = {"epoch": epoch, "samples_seen": 0}
+    path = checkpoint.path_of(str(folder), position)
+    checkpoint.write(path, {"value": torch.tensor(epoch), **content}, keep=keep)
+    return path
+
+
+def test_what_was_written_is_read(tmp_path):
+    path = write(tmp_path / "new", 3)
+    content = checkpoint.read(path)
+    assert content["schema"] == 1 and content["value"] == 3
+
+
+def test_the_newest_are_kept_and_latest_names_the_last(tmp_path):
+    for epoch in range(4):
+        path = write(tmp_path, epoch)
+    names = sorted(entry.name for entry in tmp_path.iterdir())
+    assert names == [
+        "checkpoint-0002-00000000.pt", "checkpoint-0003-00000000.pt", "latest",
+    ]  # fmt: skip
+    assert checkpoint.find(str(tmp_path), "auto") == path
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
+    path = write(tmp_path, 1)
+    with pytest.raises(Exception, match="pickle"):
+        write(tmp_path, 1, bad=lambda: None)
+    assert checkpoint.read(path)["value"] == 1
+
+
+def test_resume_finds_files_folders_and_the_latest(tmp_path):
+    path = write(tmp_path, 1)
+    assert checkpoint.find("elsewhere", str(path)) == path
+    assert checkpoint.find("elsewhere", str(tmp_path)) == path
+    assert checkpoint.find(str(tmp_path / "nothing"), "auto") is None
+
+
+def test_a_missing_checkpoint_is_refused(tmp_path):
+    with pytest.raises(InvalidArgument, match=r"no checkpoint at .*expected"):
+        checkpoint.find("elsewhere", str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut"])
+def test_a_damaged_file_is_refused(tmp_path, content):
+    path = tmp_path / "checkpoint-0001-00000000.pt"
+    path.write_bytes(content)
+    with pytest.raises(InvalidArgument, match="cannot be read"):
+        checkpoint.read(path)
+
+
+def test_another_schema_is_refused(tmp_path):
+    path = write(tmp_path, 1, schema=2)
+    with pytest.raises(InvalidArgument, match="schema 2, expected 1"):
+        checkpoint.read(path)
+
+
+def test_another_model_is_refused_with_the_difference():
+    stored = {"config": {**CONFIG, "model.width": 32}}
+    with pytest.raises(InvalidArgument, match="--model.width 32 there, 64 here"):
+        checkpoint.check(stored, CONFIG)
+    checkpoint.check({"config": {**CONFIG, "epochs": 9}}, CONFIG)

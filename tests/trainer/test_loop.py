@@ -1,0 +1,104 @@
+import json
+
+import pytest
+import torch
+from alone import Alone
+
+from trainer import checkpoint, loop
+from trainer.interrupt import Interrupt
+from trainer.run import execute
+from trainer.start import prepare
+
+TINY = [
+    "--model.width", "4", "--model.blocks", "[1,1]", "--model.classes", "10",
+    "--images.size", "16", "--images.resize", "16", "--batch.per_worker", "128",
+    "--epochs", "2", "--log-every", "5",
+]  # fmt: skip
+
+
+def start(output, *arguments):
+    return prepare(Alone(), [*TINY, "--output", str(output), *arguments], Interrupt())
+
+
+def events(output):
+    lines = (output / "metrics.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def state(output):
+    return checkpoint.read(checkpoint.find(str(output), "auto"))
+
+
+def test_a_run_tells_each_step_evaluation_checkpoint_and_its_end(tmp_path, capsys):
+    assert execute(start(tmp_path)) == 0
+    kinds = [event["event"] for event in events(tmp_path)]
+    steps, evaluations = ["step"] * 2, ["eval"]
+    assert kinds == [
+        "config", *steps, *evaluations, *steps, *evaluations, "checkpoint", "final",
+    ]  # fmt: skip
+    assert "final top1=" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_the_rate_follows_the_recipe_at_every_update(tmp_path):
+    execute(start(tmp_path, "--log-every", "1"))
+    rates = [event["lr"] for event in events(tmp_path) if event["event"] == "step"]
+    peak = 0.1 * 128 / 256
+    drops = [22 * epoch / 90 for epoch in (30, 60, 80)]
+    expected = [peak * 0.1 ** sum(i >= drop for drop in drops) for i in range(22)]
+    assert rates == pytest.approx(expected)
+
+
+def test_the_loss_falls(tmp_path):
+    execute(start(tmp_path, "--log-every", "1", "--epochs", "8"))
+    losses = [event["loss"] for event in events(tmp_path) if event["event"] == "step"]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("steps", [3, 11, 13])
+def test_a_stopped_run_continues_to_the_same_bits(tmp_path, steps):
+    execute(start(tmp_path / "whole"))
+    execute(start(tmp_path / "parts", "--max-steps", str(steps)))
+    assert state(tmp_path / "parts")["position"]["step"] == steps
+    execute(start(tmp_path / "parts", "--resume", "auto"))
+    one, other = state(tmp_path / "whole"), state(tmp_path / "parts")
+    for key, tensor in one["model"].items():
+        assert torch.equal(tensor, other["model"][key]), key
+    assert torch.equal(one["rng"], other["rng"])
+
+
+def test_a_signal_ends_the_run_after_the_update(tmp_path):
+    run = start(tmp_path)
+    run.interrupt.requested = True
+    assert execute(run) == 75
+    assert state(tmp_path)["position"] == {"epoch": 0, "samples_seen": 128, "step": 1}
+
+
+def test_a_finished_run_is_only_evaluated_again(tmp_path):
+    execute(start(tmp_path))
+    first = events(tmp_path)[-1]
+    run = start(tmp_path, "--resume", "auto")
+    assert execute(run) == 0
+    assert run.images == 0
+    assert events(tmp_path)[-1]["top1"] == first["top1"]
+
+
+def test_microbatches_make_one_update(tmp_path):
+    run = start(tmp_path, "--batch.per_worker", "32", "--batch.accumulation", "4")
+    assert run.sampler.batch == 128
+    execute(run)
+    assert run.step == 22
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
+    run = start(tmp_path)
+    with torch.no_grad():
+        run.model.fc.bias.fill_(float("nan"))
+    with pytest.raises(loop.Diverged, match="nan at update 0.*--optimizer.lr"):
+        execute(run)
+
+
+def test_augmentation_and_order_change_with_the_seed(tmp_path):
+    for seed in (1, 2):
+        execute(start(tmp_path / str(seed), "--seed", str(seed), "--max-steps", "1"))
+    one, two = state(tmp_path / "1"), state(tmp_path / "2")
+    assert not torch.equal(one["model"]["fc.weight"], two["model"]["fc.weight"])

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from collectives import InvalidArgument
+from trainer.sampler import Sampler, TestSampler, generator, permutation
+
+COUNT = 103
+
+
+def epoch_of(size, *, per_worker=4, accumulation=1, epoch=0, seen=0, seed=1):
+    """Return [rank][microbatch] = indices."""
+    every = []
+    for rank in range(size):
+        sampler = Sampler(
+            COUNT, rank=rank, size=size, per_worker=per_worker,
+            accumulation=accumulation, seed=seed,
+        )  # fmt: skip
+        sampler.start(epoch=epoch, samples_seen=seen)
+        batches = [[index for _, index in keys] for keys in sampler]
+        assert len(batches) == len(sampler)
+        every.append(batches)
+    return every
+
+
+def flat(every):
+    return [index for batches in every for batch in batches for index in batch]
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+def test_ranks_partition_one_global_permutation(size):
+    used = flat(epoch_of(size))
+    usable = COUNT // (4 * size) * 4 * size
+    assert sorted(used) == sorted(permutation(COUNT, seed=1, epoch=0)[:usable])
+
+
+def test_shards_of_independent_shuffles_are_no_partition():
+    shards = [permutation(COUNT, seed=rank, epoch=0)[rank::4] for rank in range(4)]
+    assert len(set(np.concatenate(shards))) < COUNT
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_ranks_see_what_one_rank_sees_that_accumulates(size):
+    one = epoch_of(1, accumulation=size)[0]
+    several = epoch_of(size)
+    for update in range(len(several[0])):
+        for rank in range(size):
+            assert several[rank][update] == one[update * size + rank]
+
+
+@pytest.mark.parametrize("seen", [0, 8, 96, 103])
+def test_an_epoch_continues_where_it_stopped(seen):
+    whole, rest = epoch_of(2, accumulation=1), epoch_of(2, seen=seen)
+    done = seen // 8
+    assert rest == [batches[done:] for batches in whole]
+
+
+def test_another_number_of_ranks_continues_without_repeating_an_image():
+    first = [batches[:3] for batches in epoch_of(4)]  # 3 updates of 16 images
+    rest = epoch_of(3, seen=48)
+    used = flat(first) + flat(rest)
+    assert len(set(used)) == len(used) == 48 + (COUNT - 48) // 12 * 12
+
+
+def test_order_depends_on_seed_and_epoch_only():
+    one = permutation(COUNT, seed=1, epoch=0)
+    np.testing.assert_array_equal(one, permutation(COUNT, seed=1, epoch=0))
+    assert (one != permutation(COUNT, seed=1, epoch=1)).any()
+    assert (one != permutation(COUNT, seed=2, epoch=0)).any()
+
+
+def test_random_numbers_of_images_differ():
+    keys = [(1, 0, 0), (1, 0, 1), (1, 1, 0), (2, 0, 0)]
+    draws = [generator(*key).integers(2**62) for key in keys]
+    assert len(set(draws)) == 4
+    assert generator(1, 0, 1).integers(2**62) == draws[1]
+
+
+def test_an_epoch_smaller_than_a_batch_is_refused_with_a_cure():
+    with pytest.raises(InvalidArgument, match="104 images.*103; use .*per_worker 12"):
+        Sampler(COUNT, rank=0, size=8, per_worker=13, seed=1)
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+def test_each_test_image_is_evaluated_once(size):
+    parts = [
+        TestSampler(COUNT, rank=rank, size=size, per_worker=4) for rank in range(size)
+    ]
+    used = [index for part in parts for keys in part for _, index in keys]
+    assert sorted(used) == list(range(COUNT))
+    assert all(len(list(part)) == len(part) for part in parts)

@@ -1,0 +1,60 @@
+"""Batch normalisation over ranks.
+
+In training each rank normalises by the statistics of its own microbatch, and keeps its
+own running averages (Goyal et al., arXiv:1706.02677, section 2.3: statistics "should
+not be computed across all workers").  Before each evaluation the running averages
+become their mean over the ranks, exactly: of the means, and of the mean squares
+(variance plus squared mean), in float64.  Averaging variances alone would lose how the
+ranks' means differ.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def running(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Return (mean, variance) of each normalisation that keeps running averages."""
+    return [
+        (module.running_mean, module.running_var)
+        for module in model.modules()
+        if getattr(module, "running_mean", None) is not None
+    ]
+
+
+def flatten(model: nn.Module) -> Tensor:
+    """Return all running means, then all running variances, as one float64 vector."""
+    pairs = running(model)
+    parts = [mean for mean, _ in pairs] + [variance for _, variance in pairs]
+    return torch.cat([part.double() for part in parts] or [torch.empty(0).double()])
+
+
+def unflatten(model: nn.Module, flat: Tensor) -> None:
+    """Write back what `flatten` returned."""
+    pairs = running(model)
+    start = 0
+    for part in [mean for mean, _ in pairs] + [variance for _, variance in pairs]:
+        part.copy_(flat[start : start + part.numel()].view_as(part))
+        start += part.numel()
+
+
+def pooled(moments: Tensor) -> Tensor:
+    """Return means and variances from the mean over ranks of means and mean squares."""
+    mean, square = moments.chunk(2)
+    return torch.cat([mean, (square - mean**2).clamp_min(0)])
+
+
+def moments(flat: Tensor) -> Tensor:
+    """Return means and mean squares from means and variances, along the last axis."""
+    mean, variance = flat.chunk(2, dim=-1)
+    return torch.cat([mean, variance + mean**2], dim=-1)
+
+
+def synchronise(model: nn.Module, comm: Any) -> None:
+    """Make the running averages of all ranks their exact mean, bitwise equal."""
+    flat = moments(flatten(model)).numpy()
+    if flat.size:
+        flat = comm.allreduce(np.ascontiguousarray(flat), op="mean")
+        unflatten(model, pooled(torch.from_numpy(flat)))

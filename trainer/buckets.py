@@ -1,0 +1,88 @@
+"""Flat gradient buckets: which parameters share one, and the memory they share.
+
+Parameters are taken in the order in which their gradients arrive.  The first bucket is
+small so that communication starts early; the others are large so that few messages are
+sent.  A bucket holds one dtype.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# NumPy has no bfloat16: such a bucket is allocated as words of the same width
+NUMPY_DTYPE = {
+    torch.float16: np.float16,
+    torch.bfloat16: np.uint16,
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+}
+
+
+@dataclass
+class Bucket:
+    """Gradients of some parameters, end to end in ``flat``."""
+
+    names: list[str]
+    parameters: list[nn.Parameter]
+    flat: Tensor
+    missing: set[nn.Parameter] = field(default_factory=set)  # gradients still to come
+    work: Any = None  # the unfinished allreduce
+
+
+def layout(
+    sizes: Iterable[tuple[int, Any]], *, first_nbytes: int, nbytes: int
+) -> list[list[int]]:
+    """Cut tensors, given as (nbytes, dtype) in arrival order, into buckets of indices.
+
+    A bucket is closed when it holds ``first_nbytes`` (the first) or ``nbytes`` (the
+    others), so one tensor larger than that has a bucket of its own at most.  Each
+    dtype fills buckets of its own; they are returned in the order of their last tensor,
+    the order in which they become complete.
+
+    >>> layout([(4, "a"), (4, "a"), (4, "a")], first_nbytes=4, nbytes=8)
+    [[0], [1, 2]]
+    """
+    closed: list[list[int]] = []
+    open_buckets: dict[Any, list[int]] = {}
+    filled: dict[Any, int] = {}
+    for index, (size, dtype) in enumerate(sizes):
+        bucket = open_buckets.setdefault(dtype, [])
+        bucket.append(index)
+        filled[dtype] = filled.get(dtype, 0) + size
+        if filled[dtype] >= (nbytes if closed else first_nbytes):
+            closed.append(open_buckets.pop(dtype))
+            filled[dtype] = 0
+    return sorted(closed + list(open_buckets.values()), key=lambda bucket: bucket[-1])
+
+
+def nbytes(parameter: Tensor) -> int:
+    """Return the bytes of the parameter's gradient."""
+    return parameter.numel() * parameter.element_size()
+
+
+def allocate(comm: Any, named: list[tuple[str, nn.Parameter]]) -> Bucket:
+    """Take a bucket for these parameters from ``comm``, and zero it."""
+    parameters = [parameter for _, parameter in named]
+    dtype = parameters[0].dtype
+    count = sum(parameter.numel() for parameter in parameters)
+    flat = torch.from_numpy(comm.empty(count, NUMPY_DTYPE[dtype])).view(dtype)
+    return Bucket([name for name, _ in named], parameters, flat.zero_())
+
+
+def views(bucket: Bucket) -> list[Tensor]:
+    """Return each parameter's part of the bucket, with the parameter's strides.
+
+    A dense parameter in another memory order (channels_last) has a gradient in that
+    order, which then needs no copy.
+    """
+    parts, start = [], 0
+    for parameter in bucket.parameters:
+        flat = bucket.flat[start : start + parameter.numel()]
+        start += parameter.numel()
+        dense = torch.empty_like(parameter, device="meta").stride()
+        parts.append(flat.as_strided(parameter.shape, dense, flat.storage_offset()))
+    return parts

@@ -1,0 +1,120 @@
+"""Checkpoints: atomic files from which a run continues with the same bits.
+
+``OUTPUT/checkpoint-EPOCH-SAMPLES.pt`` holds one dictionary that ``torch.load`` reads
+with ``weights_only=True``:
+
+    schema     1
+    model      ``state_dict``, torchvision's names; buffers of rank 0
+    buffers    (ranks, m) float64: each rank's running averages; one row if all agree
+    optimizer  ``state_dict``
+    order      names of the parameters in the order of the gradient buckets
+    position   epoch, samples_seen, step
+    rng        torch's random state
+    ranks      number of ranks
+    config     {dotted field: value} of the recipe, and the run's seed and data
+
+Rank 0 writes to a temporary name, flushes to the disk and renames, so a file with the
+final name is complete; ``OUTPUT/latest`` names the last one.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from collectives.errors import InvalidArgument
+
+SCHEMA = 1
+LATEST = "latest"
+
+
+def path_of(output: str, position: dict[str, int]) -> Path:
+    """Return the file of the checkpoint at this position."""
+    epoch, seen = position["epoch"], position["samples_seen"]
+    return Path(output) / f"checkpoint-{epoch:04d}-{seen:08d}.pt"
+
+
+def write(path: Path, content: dict[str, Any], *, keep: int) -> None:
+    """Store ``content``, point ``latest`` to it, and keep the newest ``keep``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, lambda file: torch.save({"schema": SCHEMA, **content}, file))
+    name = path.name.encode()
+    _replace(path.with_name(LATEST), lambda file: file.write(name))
+    stored = sorted(path.parent.glob("checkpoint-*.pt"), key=os.path.getmtime)
+    for old in stored[:-keep]:
+        if old != path:
+            old.unlink()
+
+
+def find(output: str, resume: str) -> Path | None:
+    """Return the file to resume from; None where "auto" finds no checkpoint.
+
+    Raises:
+        InvalidArgument: ``resume`` is neither "auto" nor an existing checkpoint.
+    """
+    folder = Path(output) if resume == "auto" else Path(resume)
+    if folder.is_dir():
+        pointer = folder / LATEST
+        if pointer.is_file():
+            return folder / pointer.read_text("utf-8")
+    elif folder.is_file():
+        return folder
+    if resume == "auto":
+        return None
+    raise InvalidArgument(
+        f"--resume: no checkpoint at {resume}; expected a checkpoint-*.pt, the output "
+        "directory of a run, or auto"
+    )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Load a checkpoint.
+
+    Raises:
+        InvalidArgument: the file is no checkpoint of this program.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise InvalidArgument(f"--resume: {path} cannot be read: {error}") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise InvalidArgument(
+            f"--resume: {path} has schema {schema}, expected {SCHEMA}"
+        )
+    return content
+
+
+def check(content: dict[str, Any], config: dict[str, Any]) -> None:
+    """Refuse to continue with another model or another optimiser's groups.
+
+    Raises:
+        InvalidArgument: listing the fields that differ.
+    """
+    fixed = [path for path in config if path.startswith("model.")]
+    fixed.append("optimizer.decay_bn")
+    stored = content["config"]
+    different = [
+        f"--{path} {stored.get(path)} there, {config[path]} here"
+        for path in fixed
+        if stored.get(path) != config[path]
+    ]
+    if different:
+        raise InvalidArgument(
+            f"--resume: the checkpoint is of another model: {'; '.join(different)}"
+        )
+
+
+def _replace(path: Path, fill: Any) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    with open(temporary, "wb") as file:
+        fill(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

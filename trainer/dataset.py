@@ -1,0 +1,98 @@
+"""Data sets: find them by name, and feed them to the training loop.
+
+A data set is one file in ``trainer/data/``; the file name is its name.  It defines
+
+* ``CHANGES``: the recipe's fields that it changes, as ``{"images.size": 32}``;
+* ``NEEDS_ROOT``: whether it reads a directory (``--data-dir``);
+* ``count(root)``: its number of training images, found without reading data;
+* ``load(root, *, train, images, classes, seed)``: a `Dataset`, which is asked for
+  (epoch, index) and must answer with the same bits in any process.
+
+Worker processes import these files: nothing here may import mpi4py, because a worker
+that does joins the job a second time as the same rank.
+"""
+
+import importlib
+import pkgutil
+from multiprocessing import forkserver
+from types import ModuleType
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from collectives.errors import InvalidArgument
+from trainer.interrupt import ignore, shield
+from trainer.sampler import Key, Sampler, TestSampler
+
+
+class Dataset(Protocol):
+    """Images of 3 * size * size float32, and labels from 0 to classes - 1."""
+
+    classes: int
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
+        """Return image and label of ``key`` = (epoch, index)."""
+
+
+def names() -> list[str]:
+    """Return the names of all data sets: the files of ``trainer/data/``."""
+    from trainer import data
+
+    return sorted(module.name for module in pkgutil.iter_modules(data.__path__))
+
+
+def find(name: str) -> ModuleType:
+    """Return the module of this data set.
+
+    Raises:
+        InvalidArgument: no file of ``trainer/data/`` has this name.
+    """
+    if name not in names():
+        raise InvalidArgument(
+            f"--data: got {name!r}, expected one of {', '.join(names())}"
+        )
+    return importlib.import_module(f"trainer.data.{name}")
+
+
+def check_root(name: str, root: str | None) -> None:
+    """Refuse a directory where none is read, and none where one is.
+
+    Raises:
+        InvalidArgument: saying which flag to add or to leave out.
+    """
+    needs_root = find(name).NEEDS_ROOT
+    if needs_root and root is None:
+        raise InvalidArgument(
+            f"--data {name}: give the directory of the images, --data-dir DIRECTORY"
+        )
+    if root is not None and not needs_root:
+        raise InvalidArgument(
+            f"--data {name} reads no directory; leave out --data-dir {root}"
+        )
+
+
+def loader(
+    dataset: Dataset, sampler: Sampler | TestSampler, *, workers: int
+) -> DataLoader:
+    """Return an iterable of (images, labels): (n, 3, size, size) and (n,).
+
+    Its own random generator keeps torch's global one untouched.
+    """
+    if workers:
+        with shield():  # what the server forks ignores the signals as it does
+            forkserver.ensure_running()
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=workers,
+        # fork() after MPI has started can crash; forkserver begins from a clean process
+        multiprocessing_context="forkserver" if workers else None,
+        persistent_workers=workers > 0,
+        worker_init_fn=ignore,
+        generator=torch.Generator().manual_seed(0),
+    )

@@ -1,0 +1,182 @@
+"""Train and evaluate: the loop, which all ranks walk in step.
+
+Ranks communicate at fixed places: the gradients of each update (`trainer.reducer`), one
+small sum per update (loss, and whether some rank was asked to stop), running averages
+and counts at each evaluation, running averages at each checkpoint.
+"""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from trainer import bn, evaluate, lr, optim, state
+from trainer.interrupt import Interrupt
+from trainer.record import Recorder
+from trainer.reducer import Reducer
+from trainer.sampler import Sampler
+from trainer.settings import Settings
+
+
+class Diverged(ArithmeticError):
+    """The loss is not a number any more."""
+
+
+@dataclass
+class Training:
+    """All parts of a run, and where it is."""
+
+    comm: Any
+    settings: Settings
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    reducer: Reducer
+    sampler: Sampler
+    batches: DataLoader
+    test_batches: DataLoader
+    recorder: Recorder
+    interrupt: Interrupt
+    epoch: int = 0
+    samples_seen: int = 0  # of this epoch, by all ranks
+    step: int = 0  # updates since the first epoch
+    images: int = 0  # trained on by this process and its peers
+    seconds: float = 0.0  # spent in updates
+    interrupted: bool = False  # a signal reached some rank
+    result: dict[str, float] = field(default_factory=dict)  # of the last evaluation
+
+
+def train(run: Training) -> bool:
+    """Train to the end of the run; return False where a signal stopped it before.
+
+    Every epoch ends with an evaluation.  A stopped run, by a signal or ``max_steps``,
+    leaves a checkpoint from which it can go on as if nothing had happened.
+    """
+    settings = run.settings
+    epochs = settings.recipe.epochs
+    while run.epoch < epochs:
+        if not _train_epoch(run):
+            state.save(run)
+            if not run.interrupted:
+                _evaluate(run)
+            return not run.interrupted
+        run.epoch, run.samples_seen = run.epoch + 1, 0
+        _evaluate(run)
+        if run.epoch % settings.checkpoint_every == 0 or run.epoch == epochs:
+            state.save(run)
+    if not run.result:
+        _evaluate(run)
+    return True
+
+
+def _train_epoch(run: Training) -> bool:
+    """Make the updates left in this epoch; return whether it was finished."""
+    settings, batch = run.settings, run.sampler.batch
+    run.model.train()
+    run.sampler.start(epoch=run.epoch, samples_seen=run.samples_seen)
+    microbatches = iter(run.batches)
+    losses, since, images_before = [], run.seconds, run.images
+    while run.samples_seen + batch <= run.sampler.count:
+        begin = perf_counter()
+        rate = _set_rate(run)
+        loss, run.interrupted = _update(run, microbatches)
+        run.seconds += perf_counter() - begin
+        run.samples_seen += batch
+        run.images += batch
+        run.step += 1
+        losses.append(loss)
+        if run.step % settings.log_every == 0:
+            speed = (run.images - images_before) / (run.seconds - since)
+            _log_step(run, sum(losses) / len(losses), rate, speed)
+            losses, since, images_before = [], run.seconds, run.images
+        if run.interrupted or run.images == batch * (settings.max_steps or 0):
+            return False
+    return True
+
+
+def _set_rate(run: Training) -> float:
+    values = run.settings.recipe
+    epoch = run.epoch + run.samples_seen / run.sampler.usable
+    at = lr.span_epoch(values, epoch=epoch, epochs=values.epochs)
+    rate = lr.rate(values, batch=run.sampler.batch, epoch=at)
+    optim.set_rate(run.optimizer, rate)
+    return rate
+
+
+def _update(
+    run: Training, microbatches: Iterator[tuple[Tensor, Tensor]]
+) -> tuple[float, bool]:
+    """Make one update; return the mean loss of all ranks, and whether to stop it all.
+
+    Raises:
+        Diverged: on all ranks, when the loss is infinite or not a number.
+    """
+    accumulation = run.sampler.accumulation
+    run.reducer.zero_grad()
+    mean_loss = 0.0
+    for index in range(accumulation):
+        images, labels = next(microbatches)
+        last = index == accumulation - 1
+        with nullcontext() if last else run.reducer.no_sync():
+            loss = functional.cross_entropy(run.model(images), labels) / accumulation
+            mean_loss += loss.item()
+            if last:  # before backward(), so that its place is the same on all ranks
+                status = np.array(
+                    [mean_loss, run.interrupt.requested], dtype=np.float64
+                )
+                pending = run.comm.iallreduce(status, op="mean")
+            loss.backward()
+    run.reducer.finish()
+    run.optimizer.step()
+    mean_loss, stop = (float(value) for value in pending.wait())
+    if not np.isfinite(mean_loss):
+        raise Diverged(
+            f"the loss is {mean_loss} at update {run.step} (epoch {run.epoch}); try a "
+            f"lower --optimizer.lr than {run.settings.recipe.optimizer.lr:g}"
+        )
+    return mean_loss, stop > 0
+
+
+def _log_step(run: Training, loss: float, rate: float, speed: float) -> None:
+    run.recorder.event(
+        "step",
+        epoch=run.epoch,
+        step=run.step,
+        samples_seen=run.samples_seen,
+        loss=loss,
+        lr=rate,
+        images_per_s=speed,
+        allreduce_s=run.reducer.allreduce_s,
+        waited_s=run.reducer.waited_s,
+    )
+    run.recorder.line(
+        f"epoch {run.epoch} step {run.step} loss {loss:.4f} lr {rate:.5g} "
+        f"{speed:.1f} images/s"
+    )
+
+
+def _evaluate(run: Training) -> None:
+    """Evaluate, and tell the result."""
+    bn.synchronise(run.model, run.comm)
+    begin = perf_counter()
+    result = evaluate.measure(run.model, run.test_batches, run.comm)
+    run.result = {"top1": result.top1, "loss": result.loss}
+    run.recorder.event(
+        "eval",
+        epoch=run.epoch,
+        step=run.step,
+        correct=result.correct,
+        count=result.count,
+        seconds=perf_counter() - begin,
+        **run.result,
+    )
+    run.recorder.line(
+        f"epoch {run.epoch} eval top1 {result.top1:.2f}% loss {result.loss:.4f} "
+        f"({result.correct} of {result.count})"
+    )

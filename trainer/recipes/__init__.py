@@ -1,0 +1,1 @@
+"""One file per recipe; the file name is the recipe's name."""

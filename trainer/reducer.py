@@ -1,0 +1,235 @@
+"""Sum gradients over the ranks while the backward pass still runs.
+
+Gradients are views of flat buckets.  A hook on each parameter notes that its gradient
+is complete; when a bucket is complete and all earlier ones were started, its allreduce
+starts.  So all ranks start the same buckets in the same order, whatever order their
+gradients arrive in.  ``finish`` starts what is left (a parameter that took no part
+counts as zero) and waits::
+
+    reducer = Reducer(model.named_parameters(), comm)
+    for images, labels in batches:
+        reducer.zero_grad()
+        loss(model(images), labels).backward()
+        reducer.finish()
+        optimizer.step()
+
+After the first update the parameters are bucketed again, in the order in which their
+gradients arrived on rank 0.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor, nn
+
+from collectives.errors import InvalidArgument, ShapeMismatch
+from trainer import buckets
+from trainer.agree import first_difference
+from trainer.buckets import Bucket
+
+FIRST_BUCKET_BYTES = 1 << 20
+BUCKET_BYTES = 25 << 20
+
+
+class Reducer:
+    """Mean of the gradients over all ranks of a communicator."""
+
+    def __init__(
+        self,
+        named_parameters: Iterable[tuple[str, nn.Parameter]],
+        comm: Any,
+        *,
+        algorithm: str = "auto",
+        wire: str | None = None,
+        first_bucket_bytes: int = FIRST_BUCKET_BYTES,
+        bucket_bytes: int = BUCKET_BYTES,
+    ):
+        """Attach to the trainable parameters; frozen ones are left alone.
+
+        ``wire`` is the dtype of what is sent ("float16", "bfloat16"; None: as it is).
+
+        Raises:
+            InvalidArgument: no parameter is trainable, or one's dtype is not floating.
+            ShapeMismatch: the ranks' parameters differ.
+        """
+        self.comm, self.algorithm, self.wire = comm, algorithm, wire
+        self.first_bucket_bytes = first_bucket_bytes
+        self.bucket_bytes = bucket_bytes
+        self.named = {n: p for n, p in named_parameters if p.requires_grad}
+        self._check()
+        self.waited_s = 0.0  # this thread stood still for communication
+        self.allreduce_s = 0.0  # the communication thread was busy
+        self._arrived: list[nn.Parameter] | None = []
+        self._syncing = True
+        self._views: dict[nn.Parameter, Tensor] = {}
+        self._allocate(list(reversed(self.named)))
+        self._hooks = [
+            parameter.register_post_accumulate_grad_hook(self._on_gradient)
+            for parameter in self.named.values()
+        ]
+
+    @property
+    def order(self) -> list[str]:
+        """Names of the parameters in the order of their buckets."""
+        return [name for bucket in self.buckets for name in bucket.names]
+
+    def restore(self, order: list[str]) -> None:
+        """Bucket again as a checkpoint did, and leave it at that."""
+        self._arrived = None
+        self._allocate(order)
+
+    @contextmanager
+    def no_sync(self) -> Iterator[None]:
+        """Accumulate gradients of backward passes inside; communicate nothing."""
+        self._syncing = False
+        try:
+            yield
+        finally:
+            self._syncing = True
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero, in the buckets; use this, not the optimiser's."""
+        for bucket in self.buckets:
+            bucket.flat.zero_()
+            for parameter in bucket.parameters:
+                parameter.grad = self._views[parameter]
+
+    def finish(self) -> None:
+        """Start the buckets not yet started, and wait until all gradients are means."""
+        for bucket in self.buckets:
+            if bucket.missing:  # no gradient, or one of an earlier microbatch
+                for parameter in bucket.missing:
+                    self._keep(parameter)
+                bucket.missing.clear()
+        self._start_complete()
+        begin = perf_counter()
+        for bucket in self.buckets:
+            bucket.work.wait()
+        self.waited_s += perf_counter() - begin
+        self._account()
+        if self._arrived is not None:
+            self._bucket_as_arrived()
+        self._reset()
+
+    def close(self) -> None:
+        """Detach from the parameters."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _check(self) -> None:
+        if not self.named:
+            raise InvalidArgument(
+                "Reducer: no parameter has requires_grad; pass "
+                "model.named_parameters() of a model that is trained"
+            )
+        for name, parameter in self.named.items():
+            if parameter.dtype not in buckets.NUMPY_DTYPE:
+                raise InvalidArgument(
+                    f"Reducer: parameter {name} is {parameter.dtype}, expected one of "
+                    f"{', '.join(map(str, buckets.NUMPY_DTYPE))}"
+                )
+        mine = [
+            (name, tuple(p.shape), p.stride(), str(p.dtype))
+            for name, p in self.named.items()
+        ]
+        everyone = self.comm.gather_objects(mine, root=0)
+        problem = first_difference(everyone) if everyone is not None else None
+        problem = self.comm.broadcast_object(problem, root=0)
+        if problem:
+            raise ShapeMismatch(
+                "Reducer: the parameters (name, shape, strides, dtype) differ: "
+                f"{problem}; build the same model on every rank, in the same memory "
+                "format"
+            )
+
+    def _allocate(self, order: list[str]) -> None:
+        kept = {name: parameter.grad for name, parameter in self.named.items()}
+        named = [(name, self.named[name]) for name in order]
+        cuts = buckets.layout(
+            [(buckets.nbytes(parameter), parameter.dtype) for _, parameter in named],
+            first_nbytes=self.first_bucket_bytes,
+            nbytes=self.bucket_bytes,
+        )
+        self.buckets: list[Bucket] = [
+            buckets.allocate(self.comm, [named[index] for index in cut]) for cut in cuts
+        ]
+        self._bucket_of: dict[nn.Parameter, Bucket] = {}
+        for bucket in self.buckets:
+            for name, parameter, view in zip(
+                bucket.names, bucket.parameters, buckets.views(bucket), strict=True
+            ):
+                self._bucket_of[parameter] = bucket
+                self._views[parameter] = view
+                if kept[name] is not None:
+                    view.copy_(kept[name])
+                parameter.grad = view
+        self._reset()
+
+    def _reset(self) -> None:
+        self._next = 0  # index of the first bucket not started
+        self._times: list[list[float]] = []
+        for bucket in self.buckets:
+            bucket.work = None
+            bucket.missing = set(bucket.parameters)
+
+    def _on_gradient(self, parameter: nn.Parameter) -> None:
+        bucket = self._bucket_of[parameter]
+        if not self._syncing:
+            self._keep(parameter)
+            return
+        if parameter not in bucket.missing:
+            name = bucket.names[bucket.parameters.index(parameter)]
+            raise RuntimeError(
+                f"Reducer: parameter {name} got a second gradient before finish(); "
+                "call finish() after each backward(), or wrap all but the last "
+                "backward() of an update in `with reducer.no_sync():`"
+            )
+        self._keep(parameter)
+        bucket.missing.discard(parameter)
+        if self._arrived is not None:
+            self._arrived.append(parameter)
+        self._start_complete()
+
+    def _keep(self, parameter: nn.Parameter) -> None:
+        """Have the gradient in its bucket, also where someone replaced the view."""
+        view = self._views[parameter]
+        if parameter.grad is view:
+            return
+        if parameter.grad is None:
+            view.zero_()
+        elif parameter.grad.data_ptr() != view.data_ptr():
+            view.copy_(parameter.grad)
+        parameter.grad = view
+
+    def _start_complete(self) -> None:
+        while self._next < len(self.buckets) and not self.buckets[self._next].missing:
+            bucket = self.buckets[self._next]
+            self._next += 1
+            times = [perf_counter(), 0.0]
+            self._times.append(times)
+            bucket.work = self.comm.iallreduce(
+                bucket.flat,
+                op="mean",
+                out=bucket.flat,
+                algorithm=self.algorithm,
+                wire=self.wire,
+            )
+            bucket.work.add_done_callback(
+                lambda *_, times=times: times.__setitem__(1, perf_counter())
+            )
+
+    def _account(self) -> None:
+        """Add up the time some bucket was under way; they are carried out in turn."""
+        end = 0.0
+        for started, done in self._times:
+            self.allreduce_s += max(0.0, done - max(started, end))
+            end = max(end, done)
+
+    def _bucket_as_arrived(self) -> None:
+        name_of = {parameter: name for name, parameter in self.named.items()}
+        arrived = [name_of[parameter] for parameter in self._arrived]
+        silent = [name for name in self.order if name not in set(arrived)]
+        self._arrived = None
+        self._allocate(self.comm.broadcast_object(arrived + silent, root=0))

@@ -1,0 +1,114 @@
+"""Train by a recipe: ``mpirun -np 8 python -m trainer.run --recipe goyal2017 ...``.
+
+Rank 0 reads the command line and the others get the result, so an error is told once.
+Whatever can be checked is checked before data is read; what fails on one rank until
+then ends all ranks with exit code 2.  Later, an exception on any rank ends the job.
+
+Exit codes: 0 done; 1 exception; 2 usage; 75 stopped by a signal, checkpoint saved.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from collectives.errors import CollectiveError, InvalidArgument
+from trainer.interrupt import (
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    Interrupt,
+    abort_on_exception,
+)
+
+RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+TEXT_FLAGS = ("-h", "--help", "--print_config")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if any(flag.split("=")[0] in TEXT_FLAGS for flag in argv):
+        return show_text(argv)
+    abort_on_exception()
+    interrupt = Interrupt()
+    interrupt.watch()
+    from collectives import Communicator
+    from trainer.start import prepare
+
+    try:
+        comm = Communicator()
+    except CollectiveError as error:  # on all ranks, such as a bad COLLECTIVES_NODES
+        return refuse(error, rank=launched_rank())
+    try:
+        run = prepare(comm, argv, interrupt)
+    except InvalidArgument as error:
+        comm.close()
+        return refuse(error, rank=comm.rank)
+    code = 0 if run is None else execute(run)
+    comm.close()
+    return code
+
+
+def show_text(argv: Sequence[str]) -> int:
+    """Print the help or the configuration, once and without MPI."""
+    from trainer import settings
+
+    if launched_rank() != 0:
+        return 0
+    try:
+        settings.make_parser(argv).parse_args(list(argv))
+    except InvalidArgument as error:
+        return refuse(error, rank=0)
+    return 0
+
+
+def refuse(error: Exception, *, rank: int) -> int:
+    """Have rank 0 tell the mistake in one line; return the exit code."""
+    if rank == 0:
+        print(f"trainer.run: {error}", file=sys.stderr, flush=True)
+    return EXIT_USAGE
+
+
+def launched_rank() -> int:
+    """Return the rank that the launcher set in the environment; 0 without one."""
+    return next((int(os.environ[name]) for name in RANKS if name in os.environ), 0)
+
+
+def execute(run: Any) -> int:
+    """Train, and tell the result in one line; return the exit code."""
+    from trainer import loop
+
+    recorder = run.recorder
+    try:
+        finished = loop.train(run)
+        if finished:
+            tell_result(run)
+        else:
+            recorder.line("interrupted; go on with --resume auto")
+    finally:
+        recorder.close()
+    return 0 if finished else EXIT_INTERRUPTED
+
+
+def tell_result(run: Any) -> None:
+    """Write the final event and the final line."""
+    reducer, result = run.reducer, run.result
+    speed = run.images / run.seconds if run.seconds else 0.0
+    run.recorder.event(
+        "final",
+        epoch=run.epoch,
+        step=run.step,
+        images_per_s=speed,
+        train_s=run.seconds,
+        allreduce_s=reducer.allreduce_s,
+        waited_s=reducer.waited_s,
+        **result,
+    )
+    run.recorder.line(
+        f"final top1={result['top1']:.2f}% loss={result['loss']:.4f} "
+        f"images/s={speed:.1f} allreduce={reducer.allreduce_s:.2f}s"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""Settings of one run: flags over a configuration file over the data set over a recipe.
+
+The recipe and the data set are found first, because the defaults of all other flags
+come from them.  `parse` needs no MPI; ``config.yaml`` of a finished run, given to
+``--config``, repeats it.
+"""
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from collectives import algorithms
+from collectives.errors import InvalidArgument
+from trainer import dataset, recipe
+from trainer.recipe import Recipe
+
+WIRES = ("float16", "bfloat16", "float32")
+RECIPE, DATA = "goyal2017", "digits"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run is determined by, but the number of ranks."""
+
+    name: str  # of the recipe
+    recipe: Recipe
+    data: str
+    data_dir: str | None
+    output: str
+    resume: str | None
+    algorithm: str
+    wire: str | None
+    first_bucket_bytes: int
+    bucket_bytes: int
+    seed: int
+    workers: int
+    max_steps: int | None
+    log_every: int
+    checkpoint_every: int
+    keep: int
+    dry_run: bool
+    yaml: str  # the resolved configuration, for --config
+
+
+def parse(argv: Sequence[str]) -> Settings:
+    """Read the command line and the files it names.
+
+    Raises:
+        InvalidArgument: an unknown flag, recipe or data set, or a bad value; the
+            message says which, and the valid choices.
+    """
+    parser = make_parser(argv)
+    try:
+        parsed = parser.parse_args(list(argv))
+    except ArgumentError as error:
+        raise InvalidArgument(_explain(parser, str(error))) from error
+    return _settings(parser, parsed)
+
+
+def make_parser(argv: Sequence[str]) -> ArgumentParser:
+    """Return the parser whose defaults are those of the recipe and data in ``argv``."""
+    name, data = _base(argv)
+    base = recipe.load(name)
+    base = recipe.vary(base, chosen=dataset.find(data).CHANGES)
+    parser = ArgumentParser(
+        prog="python -m trainer.run",
+        description="Train ResNet-50 by a published recipe, on any number of ranks.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    _add_run_flags(parser, name, data)
+    _add_recipe_flags(parser, base)
+    return parser
+
+
+def _base(argv: Sequence[str]) -> tuple[str, str]:
+    """Find the names of recipe and data set, in flags or else in files."""
+    first = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False
+    )
+    first.add_argument("--config", action="append", default=[])
+    first.add_argument("--recipe")
+    first.add_argument("--data")
+    try:
+        found, _ = first.parse_known_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise InvalidArgument(str(error)) from error
+    values: dict[str, Any] = {"recipe": RECIPE, "data": DATA}
+    for path in found.config:
+        values.update(_read(path))
+    name = found.recipe or str(values["recipe"])
+    return name, found.data or str(values["data"])
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = yaml.safe_load(file)
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidArgument(f"--config {path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise InvalidArgument(
+            f"--config {path}: expected a YAML mapping such as the config.yaml of a "
+            f"run, got {type(content).__name__}"
+        )
+    return content
+
+
+def _add_run_flags(parser: ArgumentParser, name: str, data: str) -> None:
+    add = parser.add_argument
+    add("--config", action="config", help="YAML file of settings; flags override it")
+    add("--recipe", type=str, default=name, help=" | ".join(recipe.names()))
+    add("--data", type=str, default=data, help=" | ".join(dataset.names()))
+    add("--data-dir", type=str | None, help="directory of the images")
+    add("--output", type=str, default=f"runs/{name}-{data}", help="directory to write")
+    add("--resume", type=str | None, help="a checkpoint, or 'auto': the output's last")
+    add("--algorithm", type=str, default="auto", help="of the gradients' allreduce")
+    add("--wire", type=str | None, help=f"dtype of what is sent: {' | '.join(WIRES)}")
+    add("--first-bucket-bytes", type=int, default=1 << 20, help="first bucket's size")
+    add("--bucket-bytes", type=int, default=25 << 20, help="other buckets' size")
+    add("--seed", type=int, default=1, help="of weights, order and augmentation")
+    add("--workers", type=int, default=0, help="data loading processes per rank")
+    add("--max-steps", type=int | None, help="stop after these updates")
+    add("--log-every", type=int, default=10, help="updates between two lines")
+    add("--checkpoint-every", type=int, default=5, help="epochs between checkpoints")
+    add("--keep", type=int, default=2, help="checkpoints to keep")
+    add("--dry-run", action="store_true", help="print the plan and stop")
+
+
+def _add_recipe_flags(parser: ArgumentParser, base: Recipe) -> None:
+    for path, value in recipe.flatten(base):
+        *group, leaf = path.split(".")
+        owner = getattr(base, group[0]) if group else base
+        source = base.sources.get(path, "chosen")
+        parser.add_argument(
+            f"--{path}",
+            type=get_type_hints(type(owner))[leaf],
+            default=value,
+            help=f"recipe's value: {source}",
+        )
+
+
+def _explain(parser: ArgumentParser, message: str) -> str:
+    """Add the valid flags, or the nearest, where one is unknown."""
+    known = [
+        option
+        for action in parser._actions
+        for option in action.option_strings
+        if option.startswith("--") and option != "--print_shtab"
+    ]
+    if "unrecognized" not in message:
+        return " ".join(message.split())
+    flag = next((w for w in message.split() if w.startswith("--")), "")
+    near = difflib.get_close_matches(flag.split("=")[0], known, n=1)
+    hint = f"; perhaps you meant {near[0]}" if near else ""
+    return f"{message}{hint}; the flags are {', '.join(known)}"
+
+
+def _settings(parser: ArgumentParser, parsed: Namespace) -> Settings:
+    base = recipe.load(parsed.recipe)
+    base = recipe.vary(base, chosen=dataset.find(parsed.data).CHANGES)
+    dataset.check_root(parsed.data, parsed.data_dir)
+    given = {}
+    for path, value in recipe.flatten(base):
+        new = tuple(parsed[path]) if isinstance(value, tuple) else parsed[path]
+        if new != value:
+            given[path] = new
+    chosen = recipe.vary(base, given=given)
+    settings = Settings(
+        name=parsed.recipe,
+        recipe=chosen,
+        data=parsed.data,
+        yaml=parser.dump(parsed),
+        **{key: parsed[key] for key in _PLAIN},
+    )
+    check(settings)
+    return settings
+
+
+_PLAIN = (
+    "data_dir",
+    "output",
+    "resume",
+    "algorithm",
+    "wire",
+    "first_bucket_bytes",
+    "bucket_bytes",
+    "seed",
+    "workers",
+    "max_steps",
+    "log_every",
+    "checkpoint_every",
+    "keep",
+    "dry_run",
+)
+
+
+def check(settings: Settings) -> None:
+    """Refuse what cannot work, before anything is started.
+
+    Raises:
+        InvalidArgument: naming the flag, the value got, and the valid ones.
+    """
+    valid = ["auto", *algorithms.names()]
+    if settings.algorithm not in valid:
+        raise InvalidArgument(
+            f"--algorithm: got {settings.algorithm!r}, expected one of "
+            f"{', '.join(valid)}"
+        )
+    if settings.wire not in (None, *WIRES):
+        raise InvalidArgument(
+            f"--wire: got {settings.wire!r}, expected one of {', '.join(WIRES)}, or "
+            "no --wire for the gradients' own dtype"
+        )
+    values = settings.recipe
+    at_least = {
+        "--epochs": (values.epochs, 1),
+        "--batch.per_worker": (values.batch.per_worker, 1),
+        "--batch.accumulation": (values.batch.accumulation, 1),
+        "--images.size": (values.images.size, 1),
+        "--images.resize": (values.images.resize, values.images.size),
+        "--images.shift": (values.images.shift, 0),
+        "--lr.reference_batch": (values.lr.reference_batch, 1),
+        "--first-bucket-bytes": (settings.first_bucket_bytes, 1),
+        "--bucket-bytes": (settings.bucket_bytes, 1),
+        "--max-steps": (settings.max_steps or 1, 1),
+        "--log-every": (settings.log_every, 1),
+        "--checkpoint-every": (settings.checkpoint_every, 1),
+        "--keep": (settings.keep, 1),
+        "--workers": (settings.workers, 0),
+        "--seed": (settings.seed, 0),
+    }
+    for flag, (value, least) in at_least.items():
+        if value < least:
+            raise InvalidArgument(f"{flag}: got {value}, expected at least {least}")

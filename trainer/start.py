@@ -1,0 +1,165 @@
+"""From a command line to a training that can start, agreed by all ranks.
+
+Each step is one that some rank may fail at; then all ranks raise InvalidArgument with
+the same text, and nothing has begun.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer import agree, checkpoint, dataset, model, optim, plan, recipe, state
+from trainer.dataset import Dataset
+from trainer.interrupt import Interrupt
+from trainer.loop import Training
+from trainer.record import Recorder
+from trainer.reducer import Reducer
+from trainer.sampler import Sampler, TestSampler
+from trainer.settings import Settings, parse
+
+
+def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | None:
+    """Return a training that can start, or None after a dry run.
+
+    Raises:
+        InvalidArgument: on all ranks, whichever rank found a mistake.
+    """
+    settings = agree.on_root(comm, lambda: parse(argv))
+    recorder = Recorder(sys.stdout if comm.rank == 0 else None)
+    if settings.dry_run:
+        module = dataset.find(settings.data)
+        for line in agree.on_root(
+            comm,
+            lambda: plan.dry_run(
+                settings, comm.topology, module.count(settings.data_dir)
+            ),
+        ):
+            recorder.line(line)
+        return None
+    use_cores(comm)
+    content = None
+    if settings.resume is not None:
+        content = agree.on_root(comm, lambda: resumed(settings))
+    training, test = agree.together(comm, lambda: load(settings))
+    sampler = agree.together(comm, lambda: cut(settings, comm, len(training)))
+    for line in plan.headline(settings, comm.topology, len(training)):
+        recorder.line(line)
+    run = assemble(comm, settings, recorder, interrupt, sampler, (training, test))
+    if content is not None:
+        state.restore(run, content)
+        recorder.line(f"resumed at epoch {run.epoch}, update {run.step}")
+    agree.on_root(comm, lambda: open_output(run, resumed=content is not None))
+    return run
+
+
+def resumed(settings: Settings) -> dict[str, Any] | None:
+    """Return the checkpoint to go on from, if there is one.
+
+    Raises:
+        InvalidArgument: it is missing, damaged, or of another model.
+    """
+    path = checkpoint.find(settings.output, settings.resume)
+    if path is None:
+        return None
+    content = checkpoint.read(path)
+    checkpoint.check(content, dict(recipe.flatten(settings.recipe)))
+    return content
+
+
+def load(settings: Settings) -> tuple[Dataset, Dataset]:
+    """Return the training and the test images."""
+    module = dataset.find(settings.data)
+    training, test = (
+        module.load(
+            settings.data_dir,
+            train=train,
+            images=settings.recipe.images,
+            classes=settings.recipe.model.classes,
+            seed=settings.seed,
+        )
+        for train in (True, False)
+    )
+    return training, test
+
+
+def cut(settings: Settings, comm: Any, count: int) -> Sampler:
+    """Return this rank's part of epochs of ``count`` images."""
+    batch = settings.recipe.batch
+    return Sampler(
+        count,
+        rank=comm.rank,
+        size=comm.size,
+        per_worker=batch.per_worker,
+        accumulation=batch.accumulation,
+        seed=settings.seed,
+    )
+
+
+def assemble(
+    comm: Any,
+    settings: Settings,
+    recorder: Recorder,
+    interrupt: Interrupt,
+    sampler: Sampler,
+    data: tuple[Dataset, Dataset],
+) -> Training:
+    """Build model, optimiser, reducer and loaders, alike on all ranks."""
+    values, (training, test) = settings.recipe, data
+    torch.manual_seed(settings.seed)
+    network = agree.together(
+        comm, lambda: model.build(values.model, seed=settings.seed)
+    )
+    for tensor in network.state_dict().values():
+        comm.broadcast(tensor, root=0)
+    reducer = Reducer(
+        network.named_parameters(),
+        comm,
+        algorithm=settings.algorithm,
+        wire=settings.wire,
+        first_bucket_bytes=settings.first_bucket_bytes,
+        bucket_bytes=settings.bucket_bytes,
+    )
+    test_sampler = TestSampler(
+        len(test), rank=comm.rank, size=comm.size, per_worker=values.batch.per_worker
+    )
+    return Training(
+        comm=comm,
+        settings=settings,
+        model=network,
+        optimizer=optim.build(network, values.optimizer),
+        reducer=reducer,
+        sampler=sampler,
+        batches=dataset.loader(training, sampler, workers=settings.workers),
+        test_batches=dataset.loader(test, test_sampler, workers=settings.workers),
+        recorder=recorder,
+        interrupt=interrupt,
+    )
+
+
+def open_output(run: Training, *, resumed: bool) -> None:
+    """Begin the output directory: metrics.jsonl and config.yaml."""
+    settings = run.settings
+    run.recorder.open(settings.output, resumed=resumed)
+    Path(settings.output, "config.yaml").write_text(settings.yaml, encoding="utf-8")
+    run.recorder.event(
+        "config",
+        recipe=settings.name,
+        data=settings.data,
+        ranks=run.comm.size,
+        settings=dict(recipe.flatten(settings.recipe)),
+        sources=dict(settings.recipe.sources),
+        resumed=resumed,
+        step=run.step,
+    )
+
+
+def use_cores(comm: Any) -> None:
+    """Share the node's cores among its ranks' torch threads, unless the user has."""
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    node = next(node for node in comm.topology.nodes if comm.rank in node)
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // len(node)))

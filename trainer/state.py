@@ -1,0 +1,65 @@
+"""Put a training into a checkpoint, and back.
+
+The state of a run is its parameters, the optimiser's averages, each rank's running
+averages, the layout of the buckets (the order of summation depends on it), torch's
+random state, and the position (epoch, samples_seen).  Images and their augmentation
+follow from the position alone.
+"""
+
+from typing import Any
+
+import torch
+
+from trainer import bn, checkpoint, recipe
+
+
+def save(run: Any) -> None:
+    """Write a checkpoint; every rank gives its own running averages to it."""
+    rows = torch.from_numpy(run.comm.allgather(bn.flatten(run.model).numpy()))
+    if run.comm.rank == 0:
+        position = {
+            "epoch": run.epoch,
+            "samples_seen": run.samples_seen,
+            "step": run.step,
+        }
+        settings = run.settings
+        path = checkpoint.path_of(settings.output, position)
+        content = {
+            "model": run.model.state_dict(),
+            "buffers": rows[:1].clone() if (rows == rows[0]).all() else rows,
+            "optimizer": run.optimizer.state_dict(),
+            "order": run.reducer.order,
+            "position": position,
+            "rng": torch.get_rng_state(),
+            "ranks": run.comm.size,
+            "config": {
+                **dict(recipe.flatten(settings.recipe)),
+                "seed": settings.seed,
+                "data": settings.data,
+            },
+        }
+        checkpoint.write(path, content, keep=settings.keep)
+        run.recorder.event("checkpoint", path=str(path), **position)
+        run.recorder.line(f"checkpoint {path}")
+
+
+def restore(run: Any, content: dict[str, Any]) -> None:
+    """Put the run where the checkpoint was; with the same number of ranks, exactly.
+
+    With another number of ranks the running averages start from their mean over the
+    ranks of the checkpoint, and the rest of the epoch is cut into other batches.
+    """
+    run.model.load_state_dict(content["model"])
+    rows = content["buffers"]
+    if len(rows) == 1:
+        bn.unflatten(run.model, rows[0])
+    elif len(rows) == run.comm.size:
+        bn.unflatten(run.model, rows[run.comm.rank])
+    else:
+        bn.unflatten(run.model, bn.pooled(bn.moments(rows).mean(0)))
+    run.optimizer.load_state_dict(content["optimizer"])
+    run.reducer.restore(content["order"])
+    torch.set_rng_state(content["rng"])
+    position = content["position"]
+    run.epoch, run.step = position["epoch"], position["step"]
+    run.samples_seen = position["samples_seen"]
