@@ -26,7 +26,24 @@ log = logging.getLogger("collectives")
 
 ABANDONED: list["Endpoint"] = []  # their memory may still be written by MPI
 
+KEPT = 256  # kinds of calls whose plans are kept
+
 Operation = Iterator[int]  # yields how far it is, whenever it can only wait
+
+
+class Recent(dict[Any, Any]):
+    """A dict that forgets its oldest entry when it holds ``most``."""
+
+    def __init__(self, most: int) -> None:
+        """Begin empty."""
+        super().__init__()
+        self.most = most
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Keep an entry."""
+        if len(self) >= self.most:
+            del self[next(iter(self))]
+        super().__setitem__(key, value)
 
 
 class Endpoint:
@@ -51,6 +68,7 @@ class Endpoint:
         self.doing = "nothing"
         self.broken: CollectiveError | None = None
         self.told: set[str] = set()
+        self.planned: dict[Any, Any] = Recent(KEPT)
         self.ended = time.monotonic()  # the last operation
 
     def guarded(self, operation: Any, result: list[Any]) -> Operation:

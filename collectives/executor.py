@@ -16,7 +16,7 @@ from .arrays import DType
 from .errors import Stalled
 from .ops import combine, convert
 from .plan import Plan, Task
-from .step import Exchange
+from .step import Exchange, GroupCall
 
 
 class Flight:
@@ -180,12 +180,13 @@ class Execution:
 
     def call(self, flight: Flight) -> bool:
         """Start a group call on the engine, and note its end."""
-        step, wait = flight.task.step, flight.task.waits
+        call, wait = flight.task.step, flight.task.waits
+        assert isinstance(call, GroupCall)
         if flight.receiving is None:
             if not (self.clear(wait.to_read) and self.clear(wait.to_write)):
                 return False
-            view = self.data[step.chunk.start : step.chunk.stop]
-            flight.receiving = self.engine.start(step, view, self.dtype, self.op)
+            view = self.data[call.chunk.start : call.chunk.stop]
+            flight.receiving = self.engine.start(call, view, self.dtype, self.op)
         if not flight.receiving.Test():
             return False
         self.ended[flight.index] = 1

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import algorithms, select
-from .arrays import Array, as_array, output_for
+from .arrays import Array, DType, as_array, output_for
 from .chunk import Chunk
 from .endpoint import Endpoint, Operation
 from .errors import InvalidArgument
@@ -42,31 +42,44 @@ def prepare_allreduce(
 ) -> tuple[str, Allreduce]:
     """Check the arguments; return their signature, alike on all ranks, and the call."""
     array = as_array(x)
+    result = output_for(array, out)
+    scales = float(prescale), float(postscale)
+    asked = array.dtype, array.data.size, op, algorithm, scales, wire, deterministic
+    if asked not in end.planned:
+        end.planned[asked] = planned(end, *asked)
+    signature, reduction, plan = end.planned[asked]
+    return signature, Allreduce(array, result, reduction, plan)
+
+
+def planned(
+    end: Endpoint,
+    dtype: DType,
+    count: int,
+    op: str,
+    algorithm: str,
+    scales: tuple[float, float],
+    wire: str | None,
+    deterministic: bool,
+) -> tuple[str, Reduction, Plan]:
+    """Choose the algorithm and plan it; return also what the other ranks must match."""
     reduction = Reduction.of(
-        op,
-        array.dtype,
-        end.size,
-        wire=wire,
-        prescale=prescale,
-        postscale=postscale,
-        deterministic=deterministic,
+        op, dtype, end.size, wire=wire, scales=scales, deterministic=deterministic
     )
     chosen = select.choose(
         algorithm,
         end.topology,
-        array.data.size * reduction.wire.itemsize,
+        count * reduction.wire.itemsize,
         end.machine,
-        native=reduction.wire == array.dtype and end.adds(array.dtype, reduction.op),
+        native=reduction.wire == dtype and end.adds(dtype, reduction.op),
         deterministic=deterministic,
     )
-    result = output_for(array, out)
-    plan = end.plan(chosen, "schedule", array.data.size, reduction.work)
-    end.tell(f"allreduce of {array.data.nbytes} bytes: {chosen}")
+    plan = end.plan(chosen, "schedule", count, reduction.work)
+    end.tell(f"allreduce of {count} {dtype.name}: {chosen}")
     signature = (
-        f"{say(array)}, op={op}, algorithm={chosen}, wire={reduction.wire.name}, "
-        f"prescale={float(prescale)!r}, postscale={float(postscale)!r}"
+        f"count={count}, dtype={dtype.name}, op={op}, algorithm={chosen}, "
+        f"wire={reduction.wire.name}, prescale={scales[0]}, postscale={scales[1]}"
     )
-    return signature, Allreduce(array, result, reduction, plan)
+    return signature, reduction, plan
 
 
 def run_allreduce(end: Endpoint, call: Allreduce) -> Operation:

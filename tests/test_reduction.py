@@ -36,7 +36,7 @@ def test_the_mean_of_equal_numbers_is_exact_for_powers_of_two(size):
 
 
 def test_scales_are_applied_once_before_and_once_after():
-    scaled = Reduction.of("sum", DTYPES["float32"], 2, prescale=0.5, postscale=4)
+    scaled = Reduction.of("sum", DTYPES["float32"], 2, scales=(0.5, 4.0))
     got = simulated(scaled, [np.float32([1, 2]), np.float32([3, 4])])
     np.testing.assert_array_equal(got, np.float32([8, 12]), strict=True)
 
@@ -64,14 +64,14 @@ def test_deterministic_sums_of_halves_travel_in_float32(name):
 def test_the_input_stays_as_it_is():
     x = as_array(np.float32([1, 2]))
     out = x.like(np.empty_like(x.data), x.shape)
-    Reduction.of("sum", DTYPES["float32"], 2, prescale=3).working(x, out)[:] = 9
+    Reduction.of("sum", DTYPES["float32"], 2, scales=(3.0, 1.0)).working(x, out)[:] = 9
     assert x.data.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
     ("dtype", "options", "reason"),
     [
-        ("int32", {"prescale": 2.0}, "only floating-point arrays can be scaled"),
+        ("int32", {"scales": (2.0, 1.0)}, "only floating-point arrays can be scaled"),
         ("int32", {"wire": "float16"}, "wire 'float16' for an array of int32"),
         ("float32", {"wire": "int8"}, "wire 'int8' for an array of float32"),
         ("float32", {"wire": "float8"}, "choose from"),
