@@ -152,7 +152,10 @@ class Communicator:
 
     def gather_objects(self, value: Any, *, root: int = 0) -> list[Any] | None:
         """Return the objects of all ranks in a list on ``root``, else None."""
-        return self._block(operations.gather_objects(self._end, value, root))
+        objects: list[Any] | None = self._block(
+            operations.gather_objects(self._end, value, root)
+        )
+        return objects
 
     def plan(self, x: Any, op: str = "sum", **options: Any) -> "PersistentAllreduce":
         """Agree once on an in-place `allreduce` of ``x``, to run it many times."""

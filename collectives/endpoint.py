@@ -7,7 +7,7 @@ the agreement on every operation, and alarms.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ log = logging.getLogger("collectives")
 
 ABANDONED: list["Endpoint"] = []  # their memory may still be written by MPI
 
-Operation = Iterator[int]  # yields how far it is, whenever it can only wait
+Operation = Generator[int, None, Any]  # yields how far it is, whenever it can only wait
 
 
 class Endpoint:

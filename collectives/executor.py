@@ -16,7 +16,7 @@ from .arrays import DType
 from .errors import Stalled
 from .ops import combine, convert
 from .plan import Plan, Task
-from .step import Exchange
+from .step import Exchange, GroupCall
 
 
 class Flight:
@@ -95,7 +95,7 @@ class Execution:
         """Do what one step allows; say whether anything happened."""
         step = flight.task.step
         if not isinstance(step, Exchange):
-            return self.call(flight)
+            return self.call(flight, step)
         moved = False
         if step.src is not None and not flight.arrived:
             moved = self.receive(flight, step)
@@ -178,9 +178,9 @@ class Execution:
         flight.receiving, flight.box = False, None
         return True
 
-    def call(self, flight: Flight) -> bool:
+    def call(self, flight: Flight, step: GroupCall) -> bool:
         """Start a group call on the engine, and note its end."""
-        step, wait = flight.task.step, flight.task.waits
+        wait = flight.task.waits
         if flight.receiving is None:
             if not (self.clear(wait.to_read) and self.clear(wait.to_write)):
                 return False

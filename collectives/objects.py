@@ -23,7 +23,7 @@ def unpacked(data: np.ndarray) -> Any:
         CollectiveError: its type cannot be read back here; nobody else is affected.
     """
     try:
-        return pickle.loads(data)
+        return pickle.loads(memoryview(data))
     except Exception as error:
         raise CollectiveError(
             f"an object came that cannot be unpickled: {error!r}"
