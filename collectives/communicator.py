@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import operations, select
+from . import objects, operations, select
 from .agreement import digest
 from .endpoint import Endpoint, Operation, detect
 from .errors import UnsupportedTopology
@@ -148,13 +148,14 @@ class Communicator:
 
     def broadcast_object(self, value: Any, *, root: int = 0) -> Any:
         """Return ``root``'s object, pickled and unpickled, on all ranks."""
-        return self._block(operations.broadcast_object(self._end, value, root))
+        return self._block(objects.broadcast_object(self._end, value, root))
 
     def gather_objects(self, value: Any, *, root: int = 0) -> list[Any] | None:
         """Return the objects of all ranks in a list on ``root``, else None."""
-        found: list[Any] | None
-        found = self._block(operations.gather_objects(self._end, value, root))
-        return found
+        gathered: list[Any] | None = self._block(
+            objects.gather_objects(self._end, value, root)
+        )
+        return gathered
 
     def plan(self, x: Any, op: str = "sum", **options: Any) -> "PersistentAllreduce":
         """Agree once on an in-place `allreduce` of ``x``, to run it many times."""

@@ -7,7 +7,7 @@ the agreement on every operation, and alarms.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ ABANDONED: list["Endpoint"] = []  # their memory may still be written by MPI
 
 KEPT = 256  # kinds of calls whose plans are kept
 
-Operation = Iterator[int]  # yields how far it is, whenever it can only wait
+Operation = Generator[int, None, Any]  # yields how far it is, whenever it can only wait
 
 
 class Recent(dict[Any, Any]):
@@ -53,14 +53,14 @@ class Endpoint:
         self, parent: Any, topology: Topology, timeout_s: float, machine: Machine
     ) -> None:
         """Duplicate ``parent`` for private use."""
-        from .transports.mpi import Library, PointToPoint, adds, failed
+        from .transports.mpi import Library, PointToPoint, adds, dead, failed
 
         self.mpi, control, alarm = (parent.Dup() for _ in range(3))
         self.private = (self.mpi, control, alarm)
         self.rank: int = self.mpi.rank
         self.size: int = self.mpi.size
         self.topology, self.timeout_s, self.machine = topology, timeout_s, machine
-        self.adds, self.failed = adds, failed
+        self.adds, self.failed, self.dead = adds, failed, dead
         self.point, self.library = PointToPoint(self.mpi), Library(self.mpi)
         self.agreement = Agreement(control)
         self.watch = Watch(alarm, self.report, timeout_s)
@@ -95,7 +95,8 @@ class Endpoint:
         if isinstance(error, Stalled | RankFailed):
             self.broken = error
         elif self.failed(error):
-            self.broken = RankFailed(f"{self.doing}: another rank has died: {error}")
+            who = self.dead(self.mpi)
+            self.broken = RankFailed(f"{self.doing}: {who} has died: {error}")
             for mpi in self.private:  # so that all that wait for each other notice
                 mpi.Revoke()
         else:

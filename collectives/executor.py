@@ -95,7 +95,7 @@ class Execution:
         """Do what one step allows; say whether anything happened."""
         step = flight.task.step
         if not isinstance(step, Exchange):
-            return self.call(flight)
+            return self.call(flight, step)
         moved = False
         if step.src is not None and not flight.arrived:
             moved = self.receive(flight, step)
@@ -178,15 +178,14 @@ class Execution:
         flight.receiving, flight.box = False, None
         return True
 
-    def call(self, flight: Flight) -> bool:
+    def call(self, flight: Flight, step: GroupCall) -> bool:
         """Start a group call on the engine, and note its end."""
-        call, wait = flight.task.step, flight.task.waits
-        assert isinstance(call, GroupCall)
+        wait = flight.task.waits
         if flight.receiving is None:
             if not (self.clear(wait.to_read) and self.clear(wait.to_write)):
                 return False
-            view = self.data[call.chunk.start : call.chunk.stop]
-            flight.receiving = self.engine.start(call, view, self.dtype, self.op)
+            view = self.data[step.chunk.start : step.chunk.stop]
+            flight.receiving = self.engine.start(step, view, self.dtype, self.op)
         if not flight.receiving.Test():
             return False
         self.ended[flight.index] = 1

@@ -13,7 +13,6 @@ from .arrays import Array, DType, as_array, output_for
 from .chunk import Chunk
 from .endpoint import Endpoint, Operation
 from .errors import InvalidArgument
-from .objects import gather_steps, packed, places, unpacked
 from .plan import Plan, compiled
 from .reduction import Reduction
 from .step import Exchange
@@ -204,44 +203,6 @@ def alltoall(end: Endpoint, x: Any) -> Any:
     plan = compiled(steps, array.dtype.itemsize, depth=2 * end.size)
     yield from end.execute(plan, data, array.dtype)
     return array.like(data[count:], array.shape).value
-
-
-def broadcast_object(end: Endpoint, value: Any, root: int) -> Any:
-    """Pickle on ``root``; the length first, then the bytes."""
-
-    def prepare() -> tuple[str, Any]:
-        end.check_root(root)
-        return f"root={root}", packed(value if end.rank == root else None)
-
-    data = yield from end.agreed("broadcast_object", prepare)
-    length = as_array(np.array([data.size], np.int64))
-    yield from spread(end, length, root)
-    if end.rank != root:
-        data = np.empty(int(length.data[0]), np.uint8)
-    yield from spread(end, as_array(data), root)
-    return value if end.rank == root else unpacked(data)
-
-
-def gather_objects(end: Endpoint, value: Any, root: int) -> Any:
-    """Pickle everywhere; the lengths first, then the bytes."""
-
-    def prepare() -> tuple[str, Any]:
-        end.check_root(root)
-        return f"root={root}", packed(value)
-
-    mine = yield from end.agreed("gather_objects", prepare)
-    lengths = as_array(np.zeros(end.size, np.int64))
-    lengths.data[end.rank] = mine.size
-    plan = end.plan("ring", "allgather", end.size, lengths.dtype)
-    yield from end.execute(plan, lengths.data, lengths.dtype)
-    chunks = places(lengths.data.tolist())
-    data = np.empty(chunks[-1].stop, np.uint8)
-    data[slice(*chunks[end.rank])] = mine
-    steps = gather_steps(end.rank, root, chunks)
-    yield from end.execute(compiled(steps, 1), data, as_array(data).dtype)
-    if end.rank != root:
-        return None
-    return [unpacked(data[slice(*chunk)]) for chunk in chunks]
 
 
 def split(end: Endpoint, color: int | None, key: int) -> Any:

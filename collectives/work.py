@@ -9,11 +9,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Any
 
 from .errors import CollectiveError, Stalled
 from .executor import Patience
+
+Steps = Generator[int, None, Any]  # closed where they are given up, not some day later
 
 log = logging.getLogger("collectives")
 GAP_S = 1.0  # a longer pause between two tests is no wait for the other ranks
@@ -22,7 +25,7 @@ GAP_S = 1.0  # a longer pause between two tests is no wait for the other ranks
 class Work:
     """A collective under way."""
 
-    def __init__(self, lane: "Lane", steps: Iterator[int], result: list[Any]) -> None:
+    def __init__(self, lane: "Lane", steps: Steps, result: list[Any]) -> None:
         """Begin; ``result`` receives the value when ``steps`` ends."""
         self._lane, self._steps, self._result = lane, steps, result
         self._finished = threading.Event()
@@ -101,7 +104,7 @@ class Lane:
         self.thread: threading.Thread | None = None
         self.closed = False
 
-    def submit(self, steps: Iterator[int], result: list[Any]) -> Work:
+    def submit(self, steps: Steps, result: list[Any]) -> Work:
         """Queue a collective and return its handle."""
         work = Work(self, steps, result)
         with self.changed:
@@ -116,14 +119,14 @@ class Lane:
             self.changed.notify_all()
         return work
 
-    def run(self, steps: Iterator[int], result: list[Any]) -> Any:
+    def run(self, steps: Steps, result: list[Any]) -> Any:
         """Carry out a blocking collective, after all that was started before."""
         self.refuse_callbacks()
         if self.queue:
             return self.submit(steps, result).wait()
         if self.closed:
             raise CollectiveError("this communicator has been closed")
-        with self.turn:
+        with self.turn, closing(steps):
             self.patience(False).drive(steps)
         return result[0] if result else None
 
@@ -155,6 +158,7 @@ class Lane:
                 patience.drive(steps())
         except BaseException as caught:  # handed to whoever waits for the work
             error = caught
+            work._steps.close()
         if not early:
             self.take_off(work, error)
         if error is not None and not isinstance(error, Exception):

@@ -162,6 +162,26 @@ def test_an_interrupt_ends_the_wait_and_not_only_the_work_it_hit():
     assert later.wait() == "b"
 
 
+@pytest.mark.parametrize("how", ["run", "submit"])
+def test_what_an_interrupt_has_hit_is_closed_at_once(monkeypatch, how):
+    journal, queue = [], lane(False)
+
+    def steps():
+        try:
+            while True:
+                yield 0
+        finally:
+            journal.append("closed")
+
+    def interrupt(self, done):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Patience, "observe", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        queue.run(steps(), []) if how == "run" else queue.submit(steps(), []).wait()
+    assert journal == ["closed"]
+
+
 def test_blocking_calls_never_run_beside_the_communication_thread():
     queue, journal = lane(True), []
     release, called, began, submitted = (threading.Event() for _ in range(4))

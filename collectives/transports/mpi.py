@@ -74,3 +74,9 @@ def failed(error: BaseException) -> bool:
         getattr(MPI, name, None) for name in ("ERR_PROC_FAILED", "ERR_REVOKED")
     } - {None}
     return isinstance(error, MPI.Exception) and error.Get_error_class() in classes
+
+
+def dead(mpi: MPI.Intracomm) -> str:
+    """Name the ranks that are known to have died (ULFM)."""
+    ranks = mpi.Get_failed().Translate_ranks(None, mpi.Get_group())
+    return f"rank {', '.join(map(str, ranks))}" if len(ranks) else "another rank"

@@ -6,12 +6,17 @@ from launcher import embedded, openmpi
 KILLED = """
 import signal
 from collectives import Communicator, RankFailed
+from collectives.executor import Execution
 comm = Communicator(timeout_s=30)
 x = np.ones(100_000)
 comm.allreduce(x, algorithm=sys.argv[1])
-if comm.rank == 1:
+def die(*ignored):
     time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGKILL)
+if comm.rank == 1 and sys.argv[2] == "before":
+    die()
+if comm.rank == 1:
+    Execution.apply = die
 begin = time.monotonic()
 for attempt in (1, 2):
     try:
@@ -26,15 +31,24 @@ os._exit(0)  # MPI_Finalize would wait for the dead
 """
 
 
-@pytest.mark.parametrize("name", ["ring", "hierarchical", "native"])
-def test_survivors_of_a_killed_rank_raise_rank_failed(name):
-    done = openmpi().run(4, KILLED, name, options=("--with-ft", "ulfm"))
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [
+        ("ring", "before"),
+        ("ring", "within"),
+        ("torus2d", "within"),
+        ("native", "before"),
+    ],
+)
+def test_survivors_of_a_killed_rank_raise_rank_failed(name, when):
+    done = openmpi().run(4, KILLED, name, when, options=("--with-ft", "ulfm"))
     lines = re.findall(r"rank (\d) attempt (\d) after ([\d.]+) (.*)", done.text)
     expected = [(rank, attempt) for rank in "023" for attempt in "12"]
     assert sorted(line[:2] for line in lines) == expected, done.text
     for _, _, seconds, text in lines:
         assert float(seconds) < 15
         assert "allreduce(count=100000" in text and "has died" in text
+    assert any("rank 1 has died" in text for *_, text in lines)
 
 
 WRONG_NODES = """

@@ -53,15 +53,21 @@ def test_a_rank_that_never_comes_is_named_by_the_others_in_time(how):
 
 
 IN_THE_MIDDLE = """
+import gc, weakref
 from collectives import Communicator, Stalled
 from collectives.executor import Execution
 comm = Communicator(timeout_s=1.0)
+x = np.ones(99)
+alive = weakref.ref(x)
 if comm.rank == 2:  # it agrees, and then goes no further
     Execution.send = lambda self, flight, step: False
 try:
-    comm.allreduce(np.ones(99), algorithm="ring")
+    comm.allreduce(x, out=x, algorithm="ring")
 except Stalled as error:
     say("rank", comm.rank, str(error).replace(chr(10), " | "))
+del comm, x
+gc.collect()
+assert alive() is not None  # a late message may still be written there
 """
 
 

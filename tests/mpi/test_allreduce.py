@@ -14,7 +14,7 @@ from inputs import (
     values,
 )
 
-from collectives import InvalidArgument
+from collectives import InvalidArgument, plan
 
 pytestmark = pytest.mark.mpi
 
@@ -127,6 +127,19 @@ def test_every_layout_gives_the_exact_sum(layouts, name):
             x = values(on_nodes.rank, on_nodes.size, count).astype(np.int32)
             got = on_nodes.allreduce(x, algorithm=name)
             np.testing.assert_array_equal(got, result(on_nodes.size, count))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_messages_above_the_largest_are_cut(comm, monkeypatch, name):
+    monkeypatch.setattr(plan, "MAX_MESSAGE", 40)
+    plan.plan_for.cache_clear()
+    x = values(comm.rank, comm.size, 101)
+    got = comm.allreduce(x, algorithm=name)
+    np.testing.assert_array_equal(got, result(comm.size, 101))
+    rows = comm.alltoall(np.full((comm.size, 23), comm.rank))
+    np.testing.assert_array_equal(rows[:, 0], range(comm.size))
+    assert comm.broadcast_object("x" * 99) == "x" * 99
+    plan.plan_for.cache_clear()
 
 
 def test_scales_by_powers_of_two_are_exact(comm):
