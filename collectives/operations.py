@@ -73,7 +73,7 @@ def planned(
         deterministic=deterministic,
     )
     plan = end.plan(chosen, "schedule", count, reduction.work)
-    end.tell(f"allreduce of {count} {dtype.name}: {chosen}")
+    end.tell(f"allreduce of {count * dtype.itemsize} bytes: {chosen}")
     signature = (
         f"count={count}, dtype={dtype.name}, op={op}, algorithm={chosen}, "
         f"wire={reduction.wire.name}, prescale={scales[0]}, postscale={scales[1]}"
