@@ -117,7 +117,10 @@ class Endpoint:
         try:
             self.watch(late)
         except Exception as error:
-            raise self.abandon(error) from error
+            broken = self.abandon(error)
+            if broken is error:
+                raise
+            raise broken from error
 
     def report(self) -> Report:
         """Tell what this rank does, for the report of a stall."""
