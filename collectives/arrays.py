@@ -7,6 +7,7 @@ and refused by another.
 
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,21 +98,27 @@ def as_array(x: Any, *, writable: bool = False, what: str = "x") -> Array:
             f"{what}: a {type(x).__module__}.{type(x).__name__} in device memory; pass "
             "a copy in host memory"
         )
+    if writable and isinstance(x, np.generic):
+        raise UnsupportedArray(
+            f"{what}: the result goes here, but a NumPy scalar ({type(x).__name__}) "
+            "cannot change; pass an array, numpy.asarray(x)"
+        )
     if isinstance(x, np.ndarray | np.generic):
         return from_numpy(np.asarray(x), writable, what)
     try:
-        return from_numpy(np.asarray(memoryview(x)), writable, what)
+        view = np.asarray(memoryview(x))
     except (TypeError, ValueError):
         raise UnsupportedArray(
             f"{what}: got {type(x).__name__}; expected a NumPy array, a torch CPU "
             "tensor or an object with a buffer (numpy.asarray makes one of a list)"
         ) from None
+    return from_numpy(view, writable, what)
 
 
 def from_numpy(x: np.ndarray, writable: bool, what: str) -> Array:
     """Classify a NumPy array; ml_dtypes' bfloat16 is known by its name."""
-    dtype = DTYPES.get(x.dtype.name)
-    if dtype is None or not x.dtype.isnative:
+    dtype = known(x.dtype)
+    if dtype is None:
         raise UnsupportedArray(
             f"{what}: dtype {x.dtype} ({x.dtype.str}); expected, in native byte order, "
             f"one of {', '.join(DTYPES)}"
@@ -129,6 +136,12 @@ def from_numpy(x: np.ndarray, writable: bool, what: str) -> Array:
 
     data = np.ascontiguousarray(x).reshape(-1).view(dtype.storage)
     return Array(data, dtype, x.shape, wrap)
+
+
+@lru_cache
+def known(kind: np.dtype) -> DType | None:
+    """Return our type of a NumPy dtype in native byte order, None if we have none."""
+    return DTYPES.get(kind.name) if kind.isnative else None
 
 
 def from_tensor(torch: Any, x: Any, writable: bool, what: str) -> Array:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from . import operations, select
+from . import objects, operations, select
+from .agreement import digest
 from .endpoint import Endpoint, Operation, detect
 from .errors import UnsupportedTopology
 from .machine import Machine
@@ -60,6 +61,8 @@ class Communicator:
         self.topology = topology
         threaded = MPI.Query_thread() == MPI.THREAD_MULTIPLE
         self._lane = Lane(self._end.patience, threaded)
+        where = f"{topology.describe()}, layout {digest(repr(topology)):014x}"
+        self._block(self._end.agree(f"Communicator({where})"))
         self._end.tell(topology.describe())
 
     def allreduce(
@@ -145,11 +148,14 @@ class Communicator:
 
     def broadcast_object(self, value: Any, *, root: int = 0) -> Any:
         """Return ``root``'s object, pickled and unpickled, on all ranks."""
-        return self._block(operations.broadcast_object(self._end, value, root))
+        return self._block(objects.broadcast_object(self._end, value, root))
 
     def gather_objects(self, value: Any, *, root: int = 0) -> list[Any] | None:
         """Return the objects of all ranks in a list on ``root``, else None."""
-        return self._block(operations.gather_objects(self._end, value, root))
+        gathered: list[Any] | None = self._block(
+            objects.gather_objects(self._end, value, root)
+        )
+        return gathered
 
     def plan(self, x: Any, op: str = "sum", **options: Any) -> "PersistentAllreduce":
         """Agree once on an in-place `allreduce` of ``x``, to run it many times."""
@@ -166,13 +172,11 @@ class Communicator:
     def split(self, color: int | None, key: int = 0) -> "Communicator | None":
         """Return a communicator of the ranks with the same color, ordered by key.
 
-        Ranks that pass None get None.
+        Ranks that pass None get None; a color is a number from 0.
         """
-        from mpi4py import MPI
-
-        mpi, end = self._end.mpi, self._end
-        part = mpi.Split(MPI.UNDEFINED if color is None else color, key)
-        if part == MPI.COMM_NULL:
+        end = self._end
+        part = self._block(operations.split(end, color, key))
+        if part is None:
             return None
         nodes = part.allgather(str(self.topology.node_of[self.rank]))
         child = Communicator(

@@ -6,8 +6,9 @@ the agreement on every operation, and alarms.
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+import time
+from collections.abc import Callable, Generator
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,26 @@ from .watch import Report, Watch
 
 log = logging.getLogger("collectives")
 
-Operation = Iterator[int]  # yields how far it is, whenever it can only wait
+ABANDONED: list["Endpoint"] = []  # their memory may still be written by MPI
+
+KEPT = 256  # kinds of calls whose plans are kept
+
+Operation = Generator[int, None, Any]  # yields how far it is, whenever it can only wait
+
+
+class Recent(dict[Any, Any]):
+    """A dict that forgets its oldest entry when it holds ``most``."""
+
+    def __init__(self, most: int) -> None:
+        """Begin empty."""
+        super().__init__()
+        self.most = most
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Keep an entry."""
+        if len(self) >= self.most:
+            del self[next(iter(self))]
+        super().__setitem__(key, value)
 
 
 class Endpoint:
@@ -33,14 +53,14 @@ class Endpoint:
         self, parent: Any, topology: Topology, timeout_s: float, machine: Machine
     ) -> None:
         """Duplicate ``parent`` for private use."""
-        from .transports.mpi import Library, PointToPoint, adds, failed
+        from .transports.mpi import Library, PointToPoint, adds, dead, failed
 
         self.mpi, control, alarm = (parent.Dup() for _ in range(3))
         self.private = (self.mpi, control, alarm)
         self.rank: int = self.mpi.rank
         self.size: int = self.mpi.size
         self.topology, self.timeout_s, self.machine = topology, timeout_s, machine
-        self.adds, self.failed = adds, failed
+        self.adds, self.failed, self.dead = adds, failed, dead
         self.point, self.library = PointToPoint(self.mpi), Library(self.mpi)
         self.agreement = Agreement(control)
         self.watch = Watch(alarm, self.report, timeout_s)
@@ -48,6 +68,8 @@ class Endpoint:
         self.doing = "nothing"
         self.broken: CollectiveError | None = None
         self.told: set[str] = set()
+        self.planned: dict[Any, Any] = Recent(KEPT)
+        self.ended = time.monotonic()  # the last operation
 
     def guarded(self, operation: Any, result: list[Any]) -> Operation:
         """Run an operation; remember what leaves the communicator unusable."""
@@ -55,18 +77,36 @@ class Endpoint:
             raise self.broken
         try:
             result.append((yield from operation))
-            self.doing = "nothing"
-        except GeneratorExit:
+        except CollectiveError:  # all ranks have agreed on it, and go on
             raise
         except Exception as error:
-            self.fail(error)
+            raise self.abandon(error) from error
+        except BaseException as error:  # interrupted, or dropped when it had stalled
+            self.abandon(error)
+            raise
+        finally:
+            self.doing, self.ended = "nothing", time.monotonic()
 
-    def fail(self, error: Exception) -> NoReturn:
-        """Raise ``error``, as `RankFailed` if it tells that a process died."""
-        if self.failed(error):
-            self.broken = RankFailed(f"{self.doing}: another rank has died: {error}")
-            raise self.broken from error
-        raise error
+    def abandon(self, error: BaseException) -> CollectiveError:
+        """Refuse all that follows, and say why; keep the memory that MPI still uses."""
+        if self.broken is not None:
+            return self.broken
+        ABANDONED.append(self)
+        if isinstance(error, Stalled | RankFailed):
+            self.broken = error
+        elif self.failed(error):
+            who = self.dead(self.mpi)
+            self.broken = RankFailed(f"{self.doing}: {who} has died: {error}")
+            for mpi in self.private:  # so that all that wait for each other notice
+                mpi.Revoke()
+        else:
+            self.broken = CollectiveError(
+                f"{self.doing}: rank {self.rank} left it unfinished: {error!r}; the "
+                "communicator cannot be used any more"
+            )
+            if isinstance(error, Exception):
+                self.watch.leave(repr(error))
+        return self.broken
 
     def patience(self, background: bool) -> Patience:
         """Return how to wait, on the caller's or on a background thread."""
@@ -76,9 +116,8 @@ class Endpoint:
         """Look for an alarm; an operation that stalled is not taken up again."""
         try:
             self.watch(late)
-        except Stalled as error:
-            self.broken = error
-            raise
+        except Exception as error:
+            raise self.abandon(error) from error
 
     def report(self) -> Report:
         """Tell what this rank does, for the report of a stall."""
@@ -93,6 +132,9 @@ class Endpoint:
             number = self.agreement.number + 1
             log.warning("rank %d operation %d: %s", self.rank, number, signature)
         yield from self.agreement.reach(signature, error)
+        if time.monotonic() - self.ended > self.timeout_s:
+            for _ in range(100):  # the others may have given this rank up: MPI may
+                self.alarm(False)  # need several calls to take their messages in
 
     def agreed(self, name: str, prepare: Callable[[], tuple[str, Any]]) -> Any:
         """Prepare; agree with all ranks on the signature, or on the error raised."""
@@ -100,6 +142,10 @@ class Endpoint:
             signature, prepared = prepare()
         except CollectiveError as error:
             yield from self.agree(name, type(error)(f"{name}: {error}"))
+            raise
+        except Exception as error:  # alone this rank would leave the others waiting
+            text = f"{name}: {type(error).__name__}: {error}"
+            yield from self.agree(name, InvalidArgument(text))
             raise
         yield from self.agree(f"{name}({signature})")
         return prepared

@@ -16,7 +16,7 @@ from .arrays import DType
 from .errors import Stalled
 from .ops import combine, convert
 from .plan import Plan, Task
-from .step import Exchange
+from .step import Exchange, GroupCall
 
 
 class Flight:
@@ -95,7 +95,7 @@ class Execution:
         """Do what one step allows; say whether anything happened."""
         step = flight.task.step
         if not isinstance(step, Exchange):
-            return self.call(flight)
+            return self.call(flight, step)
         moved = False
         if step.src is not None and not flight.arrived:
             moved = self.receive(flight, step)
@@ -178,9 +178,9 @@ class Execution:
         flight.receiving, flight.box = False, None
         return True
 
-    def call(self, flight: Flight) -> bool:
+    def call(self, flight: Flight, step: GroupCall) -> bool:
         """Start a group call on the engine, and note its end."""
-        step, wait = flight.task.step, flight.task.waits
+        wait = flight.task.waits
         if flight.receiving is None:
             if not (self.clear(wait.to_read) and self.clear(wait.to_write)):
                 return False
@@ -211,6 +211,7 @@ class Patience:
         """Wait at most ``timeout_s`` seconds without progress."""
         self.timeout_s, self.alarm = timeout_s, alarm
         self.begin = self.SPIN + self.YIELD if background else 0
+        self.idle, self.last, self.deadline, self.ring = self.begin, -1, 0.0, 0.0
 
     def drive(self, progress: Iterable[int]) -> None:
         """Run an iterator, which yields how far it is, to its end.
@@ -218,23 +219,31 @@ class Patience:
         Raises:
             Stalled: the time was up, and ``alarm`` has not raised something better.
         """
-        idle, last, deadline, ring = self.begin, -1, 0.0, 0.0
         for done in progress:
-            if done != last:
-                idle, last, deadline = self.begin, done, 0.0
-            idle += 1
-            if idle < self.SPIN:
-                continue
-            now = time.monotonic()
-            if not deadline:
-                deadline, ring = now + self.timeout_s, now + self.ALARM_S
-            if idle < self.SPIN + self.YIELD:
+            self.observe(done)
+            naps = self.idle - self.SPIN - self.YIELD
+            if naps > 0:
+                time.sleep(min(self.NAP_S * naps, self.LONGEST_S))
+            elif self.idle > self.SPIN:
                 os.sched_yield()
-                continue
-            if now > ring and self.alarm is not None:
-                ring = now + self.ALARM_S
-                self.alarm(now > deadline)
-            if now > deadline:
-                raise Stalled(f"no progress within {self.timeout_s:g} s")
-            naps = idle - self.SPIN - self.YIELD
-            time.sleep(min(self.NAP_S * naps, self.LONGEST_S))
+
+    def observe(self, done: int) -> None:
+        """Note how far a waiting iterator is, without waiting.
+
+        Raises:
+            Stalled: as `drive`.
+        """
+        if done != self.last:
+            self.idle, self.last, self.deadline = self.begin, done, 0.0
+        self.idle += 1
+        if self.idle <= self.SPIN:
+            return
+        now = time.monotonic()
+        if not self.deadline:
+            self.deadline, self.ring = now + self.timeout_s, now + self.ALARM_S
+        late = now > self.deadline
+        if (late or now > self.ring) and self.alarm is not None:
+            self.ring = now + self.ALARM_S
+            self.alarm(late)
+        if late:
+            raise Stalled(f"no progress within {self.timeout_s:g} s")

@@ -6,8 +6,51 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import as_array
 from .chunk import Chunk
+from .endpoint import Endpoint
+from .errors import CollectiveError
+from .operations import spread
+from .plan import compiled
 from .step import Schedule, receive, send
+
+
+def broadcast_object(end: Endpoint, value: Any, root: int) -> Any:
+    """Pickle on ``root``; the length first, then the bytes."""
+
+    def prepare() -> tuple[str, Any]:
+        end.check_root(root)
+        return f"root={root}", packed(value if end.rank == root else None)
+
+    data = yield from end.agreed("broadcast_object", prepare)
+    length = as_array(np.array([data.size], np.int64))
+    yield from spread(end, length, root)
+    if end.rank != root:
+        data = np.empty(int(length.data[0]), np.uint8)
+    yield from spread(end, as_array(data), root)
+    return value if end.rank == root else unpacked(data)
+
+
+def gather_objects(end: Endpoint, value: Any, root: int) -> Any:
+    """Pickle everywhere; the lengths first, then the bytes."""
+
+    def prepare() -> tuple[str, Any]:
+        end.check_root(root)
+        return f"root={root}", packed(value)
+
+    mine = yield from end.agreed("gather_objects", prepare)
+    lengths = as_array(np.zeros(end.size, np.int64))
+    lengths.data[end.rank] = mine.size
+    plan = end.plan("ring", "allgather", end.size, lengths.dtype)
+    yield from end.execute(plan, lengths.data, lengths.dtype)
+    chunks = places(lengths.data.tolist())
+    data = np.empty(chunks[-1].stop, np.uint8)
+    data[slice(*chunks[end.rank])] = mine
+    steps = gather_steps(end.rank, root, chunks)
+    yield from end.execute(compiled(steps, 1), data, as_array(data).dtype)
+    if end.rank != root:
+        return None
+    return [unpacked(data[slice(*chunk)]) for chunk in chunks]
 
 
 def packed(value: Any) -> np.ndarray:
@@ -16,8 +59,17 @@ def packed(value: Any) -> np.ndarray:
 
 
 def unpacked(data: np.ndarray) -> Any:
-    """Return the object that `packed` has written."""
-    return pickle.loads(data.tobytes())
+    """Return the object that `packed` has written.
+
+    Raises:
+        CollectiveError: its type cannot be read back here; nobody else is affected.
+    """
+    try:
+        return pickle.loads(data.data)
+    except Exception as error:
+        raise CollectiveError(
+            f"an object came that cannot be unpickled: {error!r}"
+        ) from error
 
 
 def places(lengths: list[int]) -> list[Chunk]:

@@ -3,18 +3,19 @@
 Each prepares its arguments, agrees on them with all ranks, and runs a plan.
 """
 
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import algorithms, select
-from .arrays import Array, as_array, output_for
+from .arrays import Array, DType, as_array, output_for
 from .chunk import Chunk
 from .endpoint import Endpoint, Operation
 from .errors import InvalidArgument
-from .objects import gather_steps, packed, places, unpacked
 from .plan import Plan, compiled
 from .reduction import Reduction
+from .step import Exchange
 
 
 class Allreduce(NamedTuple):
@@ -40,36 +41,51 @@ def prepare_allreduce(
 ) -> tuple[str, Allreduce]:
     """Check the arguments; return their signature, alike on all ranks, and the call."""
     array = as_array(x)
+    result = output_for(array, out)
+    scales = float(prescale), float(postscale)
+    asked = array.dtype, array.data.size, op, algorithm, scales, wire, deterministic
+    if asked not in end.planned:
+        end.planned[asked] = planned(end, *asked)
+    signature, reduction, plan = end.planned[asked]
+    return signature, Allreduce(array, result, reduction, plan)
+
+
+def planned(
+    end: Endpoint,
+    dtype: DType,
+    count: int,
+    op: str,
+    algorithm: str,
+    scales: tuple[float, float],
+    wire: str | None,
+    deterministic: bool,
+) -> tuple[str, Reduction, Plan]:
+    """Choose the algorithm and plan it; return also what the other ranks must match."""
     reduction = Reduction.of(
-        op,
-        array.dtype,
-        end.size,
-        wire=wire,
-        prescale=prescale,
-        postscale=postscale,
-        deterministic=deterministic,
+        op, dtype, end.size, wire=wire, scales=scales, deterministic=deterministic
     )
     chosen = select.choose(
         algorithm,
         end.topology,
-        array.data.size * reduction.wire.itemsize,
+        count * reduction.wire.itemsize,
         end.machine,
-        native=reduction.wire == array.dtype and end.adds(array.dtype, op),
+        native=reduction.wire == dtype and end.adds(dtype, reduction.op),
         deterministic=deterministic,
     )
-    result = output_for(array, out)
-    plan = end.plan(chosen, "schedule", array.data.size, reduction.work)
-    end.tell(f"allreduce of {array.data.nbytes} bytes: {chosen}")
+    plan = end.plan(chosen, "schedule", count, reduction.work)
+    end.tell(f"allreduce of {count * dtype.itemsize} bytes: {chosen}")
     signature = (
-        f"{say(array)}, op={op}, algorithm={chosen}, wire={reduction.wire.name}, "
-        f"prescale={prescale:g}, postscale={postscale:g}"
+        f"count={count}, dtype={dtype.name}, op={op}, algorithm={chosen}, "
+        f"wire={reduction.wire.name}, prescale={scales[0]}, postscale={scales[1]}"
     )
-    return signature, Allreduce(array, result, reduction, plan)
+    return signature, reduction, plan
 
 
 def run_allreduce(end: Endpoint, call: Allreduce) -> Operation:
     """Carry out an allreduce on which all ranks have agreed."""
     x, out, reduction, plan = call
+    if end.doing == "nothing":
+        end.doing = f"planned allreduce({say(x)})"
     data = reduction.working(x, out)
     yield from end.execute(plan, data, reduction.work, reduction.op, reduction.wire)
     reduction.finish(data, out.data)
@@ -179,55 +195,28 @@ def alltoall(end: Endpoint, x: Any) -> Any:
         return say(array), array
 
     array = yield from end.agreed("alltoall", prepare)
-    result = np.empty_like(array.data)
-    requests = []
-    for rank, row in enumerate(Chunk(0, result.size).split(end.size)):
-        if row.size:
-            mine, theirs = array.data[slice(*row)], result[slice(*row)]
-            requests.append(end.point.irecv(theirs, rank, 0))
-            requests.append(end.point.isend(mine, rank, 0))
-    for i, request in enumerate(requests):
-        while not request.Test():
-            yield i
-    return array.like(result, array.shape).value
+    count = array.data.size
+    data = np.concatenate([array.data, np.empty_like(array.data)])
+    sent, got = (Chunk(i, i + count).split(end.size) for i in (0, count))
+    peers = [((end.rank + i) % end.size, end.rank - i) for i in range(end.size)]
+    steps = (Exchange(dst, sent[dst], src % end.size, got[src]) for dst, src in peers)
+    plan = compiled(steps, array.dtype.itemsize, depth=2 * end.size)
+    yield from end.execute(plan, data, array.dtype)
+    return array.like(data[count:], array.shape).value
 
 
-def broadcast_object(end: Endpoint, value: Any, root: int) -> Any:
-    """Pickle on ``root``; the length first, then the bytes."""
+def split(end: Endpoint, color: int | None, key: int) -> Any:
+    """Return the MPI communicator of the ranks with the same color, or None."""
+    from mpi4py import MPI
 
     def prepare() -> tuple[str, Any]:
-        end.check_root(root)
-        return f"root={root}", packed(value if end.rank == root else None)
+        mine = MPI.UNDEFINED if color is None else index(color)
+        if color is not None and mine < 0:
+            raise InvalidArgument(f"color={color}: expected None or a number from 0")
+        return "", (mine, index(key))
 
-    data = yield from end.agreed("broadcast_object", prepare)
-    length = as_array(np.array([data.size], np.int64))
-    yield from spread(end, length, root)
-    if end.rank != root:
-        data = np.empty(int(length.data[0]), np.uint8)
-    yield from spread(end, as_array(data), root)
-    return value if end.rank == root else unpacked(data)
-
-
-def gather_objects(end: Endpoint, value: Any, root: int) -> Any:
-    """Pickle everywhere; the lengths first, then the bytes."""
-
-    def prepare() -> tuple[str, Any]:
-        end.check_root(root)
-        return f"root={root}", packed(value)
-
-    mine = yield from end.agreed("gather_objects", prepare)
-    lengths = as_array(np.zeros(end.size, np.int64))
-    lengths.data[end.rank] = mine.size
-    plan = end.plan("ring", "allgather", end.size, lengths.dtype)
-    yield from end.execute(plan, lengths.data, lengths.dtype)
-    chunks = places(lengths.data.tolist())
-    data = np.empty(chunks[-1].stop, np.uint8)
-    data[slice(*chunks[end.rank])] = mine
-    steps = gather_steps(end.rank, root, chunks)
-    yield from end.execute(compiled(steps, 1), data, as_array(data).dtype)
-    if end.rank != root:
-        return None
-    return [unpacked(data[slice(*chunk)]) for chunk in chunks]
+    part = end.mpi.Split(*(yield from end.agreed("split", prepare)))
+    return None if part == MPI.COMM_NULL else part
 
 
 def check_offers(algorithm: str, operation: str) -> None:

@@ -35,6 +35,7 @@ def check_op(op: str, dtype: DType) -> None:
         )
 
 
+@np.errstate(all="ignore")  # inf and nan are results, on all ranks
 def combine(op: str, dtype: DType, target: np.ndarray, data: np.ndarray) -> None:
     """Set ``target`` to ``target op data``, element by element; NaN propagates."""
     if dtype.name not in HALVES:
@@ -50,6 +51,7 @@ def combine(op: str, dtype: DType, target: np.ndarray, data: np.ndarray) -> None
         target[block] = narrow(dtype, wide)
 
 
+@np.errstate(all="ignore")  # inf and nan are results, on all ranks
 def scale(dtype: DType, data: np.ndarray, factor: float) -> None:
     """Multiply in place; half types in float32, rounded once."""
     if factor == 1.0:
@@ -66,6 +68,7 @@ def scale(dtype: DType, data: np.ndarray, factor: float) -> None:
         data[block] = narrow(dtype, wide * np.float32(factor))
 
 
+@np.errstate(all="ignore")  # inf and nan are results, on all ranks
 def convert(source: DType, data: np.ndarray, dtype: DType, target: np.ndarray) -> None:
     """Copy into ``target``, rounding to nearest even."""
     if source == dtype:
@@ -76,8 +79,7 @@ def convert(source: DType, data: np.ndarray, dtype: DType, target: np.ndarray) -
         as_tensor(torch, dtype, target).copy_(as_tensor(torch, source, data))
         return
     for block in blocks(data.size):
-        with np.errstate(over="ignore"):  # beyond the range of the type: inf
-            target[block] = narrow(dtype, widen(source, data[block]))
+        target[block] = narrow(dtype, widen(source, data[block]))
 
 
 def as_tensor(torch: Any, dtype: DType, data: np.ndarray) -> Any:

@@ -33,23 +33,22 @@ class Reduction(NamedTuple):
         size: int,
         *,
         wire: str | None = None,
-        prescale: float = 1.0,
-        postscale: float = 1.0,
+        scales: tuple[float, float] = (1.0, 1.0),
         deterministic: bool = False,
     ) -> "Reduction":
-        """Check the arguments of a call on ``size`` ranks.
+        """Check the arguments of a call on ``size`` ranks; ``scales``: before, after.
 
         Raises:
             InvalidArgument: the operation, the scale or the wire type does not fit.
         """
         ops.check_op(op, dtype)
-        if (prescale, postscale) != (1.0, 1.0) and not dtype.floating:
+        before, after = scales
+        if scales != (1.0, 1.0) and not dtype.floating:
             raise InvalidArgument(
-                f"prescale={prescale}, postscale={postscale} of {dtype.name}: only "
+                f"prescale={before}, postscale={after} of {dtype.name}: only "
                 "floating-point arrays can be scaled"
             )
         travels = wire_type(wire, dtype, deterministic)
-        before, after = float(prescale), float(postscale)
         if op == "mean":
             power = 1
             if "float16" in (dtype.name, travels.name):

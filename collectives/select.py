@@ -58,8 +58,8 @@ def choose(
     algorithms.load(algorithm)
     if algorithm == NATIVE and not native:
         raise InvalidArgument(
-            "algorithm 'native': the MPI library has no such reduction of this dtype "
-            "and wire; choose another, or algorithm='auto'"
+            "algorithm 'native': the MPI library cannot combine this dtype, op and "
+            "wire alike on all ranks; choose another, or algorithm='auto'"
         )
     return algorithm
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .errors import Stalled
+from .errors import RankFailed, Stalled
 
 GRACE_S = 1.0  # waiting ranks listen every 0.05 s
 
@@ -20,6 +20,7 @@ class Report(NamedTuple):
     number: int
     operation: str
     position: str
+    left: bool = False  # it has left the operation with an error
 
 
 class Watch:
@@ -30,20 +31,20 @@ class Watch:
     ) -> None:
         """``report()`` tells what this rank does at the moment."""
         self.mpi, self.report, self.timeout_s = mpi, report, timeout_s
+        self.sent: list[Any] = []
 
     def __call__(self, late: bool) -> None:
         """Sound the alarm if ``late``, answer one if another rank has sounded it.
 
         Raises:
             Stalled: there is an alarm; the message tells what all ranks do.
+            RankFailed: a rank has left the operation.
         """
         if not late and not self.mpi.Iprobe():
             return
         size, rank = self.mpi.size, self.mpi.rank
         mine = self.report()
-        for peer in range(size):
-            if peer != rank:
-                self.mpi.isend(tuple(mine), peer)
+        self.send(mine)
         reports = {rank: mine}
         deadline = time.monotonic() + GRACE_S
         while len(reports) < size and time.monotonic() < deadline:
@@ -53,7 +54,21 @@ class Watch:
                 reports[src] = Report(*self.mpi.recv(source=src))
             else:
                 time.sleep(0.005)
-        raise Stalled(diagnosis(mine, reports, size, self.timeout_s))
+        left = any(report.left for report in reports.values())
+        raise (RankFailed if left else Stalled)(
+            diagnosis(mine, reports, size, self.timeout_s)
+        )
+
+    def leave(self, error: str) -> None:
+        """Tell the others that this rank has left the operation with an error."""
+        position = f"left it with {error}"
+        self.send(self.report()._replace(position=position, left=True))
+
+    def send(self, report: Report) -> None:
+        """Send a report to all others, without waiting for them."""
+        for peer in range(self.mpi.size):
+            if peer != self.mpi.rank:
+                self.sent.append(self.mpi.isend(tuple(report), peer))
 
     def status(self) -> Any:
         """Return a new MPI status."""
@@ -65,10 +80,14 @@ class Watch:
 def diagnosis(
     mine: Report, reports: dict[int, Report], size: int, timeout_s: float
 ) -> str:
-    """Write down who is missing, and what the others wait for."""
+    """Write down who is missing or has left, and what the others wait for."""
     number = max(report.number for report in reports.values())
     name = next(r.operation for r in reports.values() if r.number == number)
-    lines = [f"operation {number}, {name}: no progress within {timeout_s:g} s"]
+    gone = [str(rank) for rank, report in sorted(reports.items()) if report.left]
+    if gone:
+        lines = [f"operation {number}, {name}: rank {', '.join(gone)} left it"]
+    else:
+        lines = [f"operation {number}, {name}: no progress within {timeout_s:g} s"]
     silent = [str(rank) for rank in range(size) if rank not in reports]
     if silent:
         lines.append(

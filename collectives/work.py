@@ -5,20 +5,27 @@ MPI_THREAD_MULTIPLE a daemon thread runs what was started without blocking; othe
 ``wait()`` and ``test()`` make the progress on the caller's thread.
 """
 
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Any
 
 from .errors import CollectiveError, Stalled
 from .executor import Patience
 
+Steps = Generator[int, None, Any]  # closed where they are given up, not some day later
+
+log = logging.getLogger("collectives")
+GAP_S = 1.0  # a longer pause between two tests is no wait for the other ranks
+
 
 class Work:
     """A collective under way."""
 
-    def __init__(self, lane: "Lane", steps: Iterator[int], result: list[Any]) -> None:
+    def __init__(self, lane: "Lane", steps: Steps, result: list[Any]) -> None:
         """Begin; ``result`` receives the value when ``steps`` ends."""
         self._lane, self._steps, self._result = lane, steps, result
         self._finished = threading.Event()
@@ -37,9 +44,10 @@ class Work:
         """
         if not self.done():
             self._lane.poll()
-        if self.done() and self._error is not None:
+        done = self.done()  # looked up once: it may end at any moment
+        if done and self._error is not None:
             raise self._error
-        return self.done()
+        return done
 
     def wait(self, timeout_s: float | None = None) -> Any:
         """Wait for the end and return the result.
@@ -58,13 +66,20 @@ class Work:
     def add_done_callback(self, function: Callable[["Work"], None]) -> None:
         """Call ``function(work)`` at the end, on the thread that makes the progress.
 
-        Called at once if the work has ended.
+        Called at once if the work has ended.  What it raises is logged: the work is
+        done all the same.  It may start collectives, but cannot wait for them.
         """
         with self._lane.lock:
             if not self.done():
                 self._callbacks.append(function)
                 return
-        function(self)
+        self._call(function)
+
+    def _call(self, function: Callable[["Work"], None]) -> None:
+        try:
+            function(self)
+        except Exception:
+            log.exception("callback %r of a collective", function)
 
     def _end(self, error: BaseException | None) -> None:
         with self._lane.lock:
@@ -72,7 +87,7 @@ class Work:
             self._finished.set()
             callbacks, self._callbacks = self._callbacks, []
         for function in callbacks:
-            function(self)
+            self._call(function)
 
 
 class Lane:
@@ -83,11 +98,13 @@ class Lane:
         self.patience, self.threaded = patience, threaded
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
+        self.turn = threading.Lock()  # held by the thread that makes progress
+        self.clock, self.polled = patience(True), 0.0
         self.queue: deque[Work] = deque()
         self.thread: threading.Thread | None = None
         self.closed = False
 
-    def submit(self, steps: Iterator[int], result: list[Any]) -> Work:
+    def submit(self, steps: Steps, result: list[Any]) -> Work:
         """Queue a collective and return its handle."""
         work = Work(self, steps, result)
         with self.changed:
@@ -102,13 +119,15 @@ class Lane:
             self.changed.notify_all()
         return work
 
-    def run(self, steps: Iterator[int], result: list[Any]) -> Any:
+    def run(self, steps: Steps, result: list[Any]) -> Any:
         """Carry out a blocking collective, after all that was started before."""
+        self.refuse_callbacks()
         if self.queue:
             return self.submit(steps, result).wait()
         if self.closed:
             raise CollectiveError("this communicator has been closed")
-        self.patience(False).drive(steps)
+        with self.turn, closing(steps):
+            self.patience(False).drive(steps)
         return result[0] if result else None
 
     def run_forever(self) -> None:
@@ -135,11 +154,15 @@ class Lane:
                 yield done
 
         try:
-            patience.drive(steps())
+            with self.turn:
+                patience.drive(steps())
         except BaseException as caught:  # handed to whoever waits for the work
             error = caught
+            work._steps.close()
         if not early:
             self.take_off(work, error)
+        if error is not None and not isinstance(error, Exception):
+            raise error  # the user's interrupt ends the wait, whichever work it hit
 
     def take_off(self, work: Work, error: BaseException | None) -> None:
         """Remove a collective that has ended, and tell who waits for it."""
@@ -152,9 +175,12 @@ class Lane:
         """Make a little progress on the caller's thread, if no thread does."""
         if self.threaded or not self.queue:
             return
-        work = self.queue[0]
+        work, now = self.queue[0], time.monotonic()
+        if now - self.polled > GAP_S:
+            self.clock = self.patience(True)
+        self.polled = now
         try:
-            next(work._steps)
+            self.clock.observe(next(work._steps))
         except StopIteration:
             self.take_off(work, None)
         except Exception as error:
@@ -163,11 +189,25 @@ class Lane:
     def wait(self, work: Work, timeout_s: float | None) -> None:
         """Wait until ``work`` has ended, at most ``timeout_s`` seconds."""
         if self.threaded:
+            if not work.done():
+                self.refuse_callbacks()
             work._finished.wait(timeout_s)
             return
         limit = None if timeout_s is None else time.monotonic() + timeout_s
         while not work.done() and (limit is None or time.monotonic() < limit):
             self.carry_out(self.queue[0], self.patience(False), limit)
+
+    def refuse_callbacks(self) -> None:
+        """Check that the thread that makes the progress is not the one to wait for it.
+
+        Raises:
+            CollectiveError: it is, in a callback.
+        """
+        if self.thread is not None and threading.current_thread() is self.thread:
+            raise CollectiveError(
+                "a callback cannot wait for a collective: it runs on the thread that "
+                "makes the progress; start one with iallreduce, and wait elsewhere"
+            )
 
     def close(self) -> None:
         """Finish what is queued and end the thread."""

@@ -49,12 +49,17 @@ class Library:
 
 
 def adds(dtype: DType, op: str) -> bool:
-    """Say whether this MPI library can combine the type itself."""
+    """Say whether this MPI library can combine the type itself, alike on all ranks.
+
+    Its minimum of a number and NaN is either of them, and may differ between ranks.
+    """
+    if dtype.floating and op in ("min", "max"):
+        return False
     if dtype.name == "bfloat16":
         return False
     if dtype.name == "float16":
         return bool(MPI.Get_version() >= (3, 1)) and half_type() is not None
-    return op in OPS or op == "mean"
+    return op in OPS
 
 
 def half_type() -> Any:
@@ -69,3 +74,9 @@ def failed(error: BaseException) -> bool:
         getattr(MPI, name, None) for name in ("ERR_PROC_FAILED", "ERR_REVOKED")
     } - {None}
     return isinstance(error, MPI.Exception) and error.Get_error_class() in classes
+
+
+def dead(mpi: MPI.Intracomm) -> str:
+    """Name the ranks that are known to have died (ULFM)."""
+    ranks = mpi.Get_failed().Translate_ranks(None, mpi.Get_group())
+    return f"rank {', '.join(map(str, ranks))}" if len(ranks) else "another rank"

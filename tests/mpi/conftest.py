@@ -28,6 +28,25 @@ def comm(mpi):
     return Communicator(timeout_s=30.0)
 
 
+@pytest.fixture(scope="session")
+def everywhere(mpi):
+    """Return a function: what all ranks passed to it, in a list."""
+    return mpi.COMM_WORLD.allgather
+
+
+@pytest.fixture(scope="session")
+def layouts(mpi):
+    """One communicator for each of many ways to lay the ranks on nodes."""
+    from collectives import Communicator, Topology
+
+    p = mpi.COMM_WORLD.size
+    hosts = [[str(r) for r in range(p)], ["a"] * p, [str(r % 2) for r in range(p)]]
+    hosts += [[str(int(r >= n)) for r in range(p)] for n in (1, p - 1, (p + 1) // 2)]
+    hosts += [[str(min(r // 2, 2)) for r in range(p)]]
+    found = {Topology.from_hosts(names): None for names in hosts}
+    return {t.nodes: Communicator(topology=t, timeout_s=30.0) for t in found}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def lockstep(request, mpi):
     request.config.stash[PRIVATE] = mpi.COMM_WORLD.Dup()
@@ -73,6 +92,8 @@ def wait_for_all(private, item, error):
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     """Let rank 0 report, and the others only what fails on them."""
+    if not (config.getoption("--with-mpi") or config.getoption("--only-mpi")):
+        return
     from mpi4py import MPI
 
     reporter = config.pluginmanager.getplugin("terminalreporter")
