@@ -68,25 +68,29 @@ def test_a_run_writes_its_metrics_and_ends_with_one_line(uninterrupted):
     assert all(event["count"] == 360 for event in evaluations)
 
 
-def test_the_stored_configuration_repeats_the_run(
-    launch, mpiexec, uninterrupted, tmp_path
-):
-    expected, first, _ = uninterrupted
-    code, text = run(launch, mpiexec, tmp_path, "--config", first / "config.yaml",
-                     "--output", tmp_path)  # fmt: skip
+@pytest.fixture(scope="module")
+def stopped(mpiexec, tmp_path_factory):
+    """Return the output of a run that ended in the middle of its second epoch."""
+    from conftest import call
+
+    output = tmp_path_factory.mktemp("stopped")
+    code, text = run(call, mpiexec, output, "--max-steps", "20")
     assert code == 0, text
-    assert_same_bits(final_state(tmp_path), expected)
+    return output
 
 
 def test_a_stopped_run_continues_to_the_same_bits(
-    launch, mpiexec, uninterrupted, tmp_path
+    launch, mpiexec, uninterrupted, stopped, tmp_path
 ):
-    steps = 20  # in the middle of the second epoch
-    code, text = run(launch, mpiexec, tmp_path, "--max-steps", steps)
-    assert code == 0, text
-    code, text = run(launch, mpiexec, tmp_path, "--resume", "auto")
-    assert code == 0 and f"update {steps}" in text, text
+    code, text = run(launch, mpiexec, tmp_path, "--resume", stopped)
+    assert code == 0 and "update 20" in text, text
     assert_same_bits(final_state(tmp_path), uninterrupted[0])
+
+
+def test_another_number_of_ranks_may_continue(launch, mpiexec, stopped, tmp_path):
+    code, text = run(launch, mpiexec, tmp_path, "--resume", stopped, ranks=2)
+    assert code == 0 and "final top1=" in text, text
+    assert final_state(tmp_path)["ranks"] == 2
 
 
 def interrupt(mpiexec, number, ranks, *arguments, output):
@@ -122,14 +126,6 @@ def test_loading_processes_outlive_the_signal_that_stops_the_run(mpiexec, tmp_pa
     data = ["--data", "synthetic", "--images.size", "16", "--workers", "1"]
     code, text = interrupt(mpiexec, signal.SIGTERM, 2, *data, output=tmp_path)
     assert code == 75, text
-
-
-def test_another_number_of_ranks_may_continue(launch, mpiexec, tmp_path):
-    code, text = run(launch, mpiexec, tmp_path, "--max-steps", "20")
-    assert code == 0, text
-    code, text = run(launch, mpiexec, tmp_path, "--resume", "auto", ranks=2)
-    assert code == 0 and "final top1=" in text, text
-    assert final_state(tmp_path)["ranks"] == 2
 
 
 def test_another_model_may_not_continue(launch, mpiexec, uninterrupted):
