@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from collectives.errors import CollectiveError, InvalidArgument
+from collectives import CollectiveError, InvalidArgument
 
 T = TypeVar("T")
 

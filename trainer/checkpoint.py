@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from collectives.errors import InvalidArgument
+from collectives import InvalidArgument
 
 SCHEMA = 1
 LATEST = "latest"

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from collectives.errors import InvalidArgument
+from collectives import InvalidArgument
 from trainer.interrupt import ignore, shield
 from trainer.sampler import Key, Sampler, TestSampler
 

@@ -14,7 +14,7 @@ P. Goyal et al.: Accurate, large minibatch SGD.  arXiv:1706.02677, section 5.1
 import torch
 from torch import Tensor, nn
 
-from collectives.errors import InvalidArgument
+from collectives import InvalidArgument
 from trainer.recipe import Model
 
 EXPANSION = 4

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
-from collectives.errors import InvalidArgument
+from collectives import InvalidArgument
 
 PROVENANCES = ("paper", "code", "derived", "chosen", "given")
 

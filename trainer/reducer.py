@@ -24,7 +24,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from collectives.errors import InvalidArgument, ShapeMismatch
+from collectives import InvalidArgument, ShapeMismatch
 from trainer import buckets
 from trainer.agree import first_difference
 from trainer.buckets import Bucket

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from collectives.errors import CollectiveError, InvalidArgument
+from collectives import CollectiveError, InvalidArgument
 from trainer.interrupt import (
     EXIT_INTERRUPTED,
     EXIT_USAGE,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from collectives.errors import InvalidArgument
+from collectives import InvalidArgument
 
 Key = tuple[int, int]  # (epoch, index): what a data set is asked for
 

@@ -14,8 +14,7 @@ from typing import Any, get_type_hints
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from collectives import algorithms
-from collectives.errors import InvalidArgument
+from collectives import InvalidArgument, algorithms
 from trainer import dataset, recipe
 from trainer.recipe import Recipe
 

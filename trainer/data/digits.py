@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from collectives.errors import InvalidArgument
+from collectives import InvalidArgument
 from trainer.recipe import Images
 from trainer.sampler import Key, generator
 

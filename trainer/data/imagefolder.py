@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from collectives.errors import InvalidArgument
+from collectives import InvalidArgument
 from trainer.recipe import Images
 from trainer.sampler import Key, generator
 
