@@ -126,7 +126,7 @@ def test_rank_0_says_once_what_was_chosen(caplog):
         for _ in range(3):
             comm.allreduce(np.ones(4), algorithm="ring")
     told = [record.getMessage() for record in caplog.records]
-    expected = [comm.topology.describe(), "allreduce of 4 float64: ring"]
+    expected = [comm.topology.describe(), "allreduce of 32 bytes: ring"]
     assert told == (expected if comm.rank == 0 else [])
 
 
