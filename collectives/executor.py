@@ -67,7 +67,7 @@ class Execution:
         """Prepare; nothing is sent before the first iteration."""
         self.plan, self.data, self.dtype, self.op = plan, data, dtype, op
         self.wire = dtype if wire is None else wire
-        self.point, self.engine = point, engine
+        self.point, self.engine, self.rank = point, engine, point.rank
         self.flights: list[Flight] = []
         self.ended = bytearray(len(plan.tasks))
         self.boxes: list[np.ndarray] = []
@@ -173,7 +173,9 @@ class Execution:
             if self.wire is not self.dtype:
                 data = np.empty(target.size, self.dtype.storage)
                 convert(self.wire, box[: target.size], self.dtype, data)
-            combine(self.op, self.dtype, target, data)
+            # Where both sides combine, both put the lower rank's operand first.
+            lower = step.src is not None and step.src < self.rank
+            combine(self.op, self.dtype, target, data, first=lower)
         self.boxes.append(box)
         flight.receiving, flight.box = False, None
         return True

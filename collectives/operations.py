@@ -84,11 +84,20 @@ def planned(
 def run_allreduce(end: Endpoint, call: Allreduce) -> Operation:
     """Carry out an allreduce on which all ranks have agreed."""
     x, out, reduction, plan = call
-    if end.doing == "nothing":
-        end.doing = f"planned allreduce({say(x)})"
     data = reduction.working(x, out)
     yield from end.execute(plan, data, reduction.work, reduction.op, reduction.wire)
     reduction.finish(data, out.data)
+
+
+def run_planned(end: Endpoint, call: Allreduce) -> Operation:
+    """Carry out an allreduce on which all ranks have agreed some time ago.
+
+    The MPI library's own blocks without a deadline: so all ranks must have come.
+    """
+    end.doing = f"planned allreduce({say(call.x)})"
+    if call.plan.native:
+        yield from end.agree(end.doing)
+    yield from run_allreduce(end, call)
 
 
 def allreduce(end: Endpoint, x: Any, op: str, out: Any, **options: Any) -> Any:

@@ -36,18 +36,25 @@ def check_op(op: str, dtype: DType) -> None:
 
 
 @np.errstate(all="ignore")  # inf and nan are results, on all ranks
-def combine(op: str, dtype: DType, target: np.ndarray, data: np.ndarray) -> None:
-    """Set ``target`` to ``target op data``, element by element; NaN propagates."""
+def combine(
+    op: str, dtype: DType, target: np.ndarray, data: np.ndarray, *, first: bool = False
+) -> None:
+    """Set ``target`` to ``target op data``, or with ``first`` to ``data op target``.
+
+    NaN propagates.  Which operand is first shows in the sign of a zero that is a
+    minimum, and in the bits of NaN.
+    """
+    left, right = (data, target) if first else (target, data)
     if dtype.name not in HALVES:
-        UFUNCS[op](target, data, out=target)
+        UFUNCS[op](left, right, out=target)
         return
     torch = sys.modules.get("torch")
     if torch is not None:
-        a, b = (as_tensor(torch, dtype, x) for x in (target, data))
-        getattr(torch, TORCH[op])(a, b, out=a)
+        a, b, out = (as_tensor(torch, dtype, x) for x in (left, right, target))
+        getattr(torch, TORCH[op])(a, b, out=out)
         return
     for block in blocks(target.size):
-        wide = UFUNCS[op](widen(dtype, target[block]), widen(dtype, data[block]))
+        wide = UFUNCS[op](widen(dtype, left[block]), widen(dtype, right[block]))
         target[block] = narrow(dtype, wide)
 
 
@@ -83,8 +90,8 @@ def convert(source: DType, data: np.ndarray, dtype: DType, target: np.ndarray) -
 
 
 def as_tensor(torch: Any, dtype: DType, data: np.ndarray) -> Any:
-    """Return the storage as a torch tensor that shares its memory."""
-    tensor = torch.from_numpy(data)
+    """Return the storage as a torch tensor; it shares memory that can be written."""
+    tensor = torch.from_numpy(data if data.flags.writeable else data.copy())
     return tensor.view(torch.bfloat16) if dtype.name == "bfloat16" else tensor
 
 

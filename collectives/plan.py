@@ -36,6 +36,7 @@ class Plan(NamedTuple):
     tasks: tuple[Task, ...]
     depth: int
     scratch: int  # elements of the largest chunk received
+    native: bool = False  # its group call is the MPI library's
 
 
 @lru_cache(maxsize=128)
@@ -59,7 +60,8 @@ def plan_for(
     schedule = make(topology, rank, Chunk(0, count), *extra)
     overlap = getattr(module, "OVERLAP", False)
     depth = OVERLAP_DEPTH if overlap else DEPTH
-    return compiled(served(schedule, rank, engines), itemsize, depth)
+    plan = compiled(served(schedule, rank, engines), itemsize, depth)
+    return plan._replace(native=bool(engines))
 
 
 def served(schedule: Schedule, rank: int, engines: tuple[str, ...]) -> Schedule:

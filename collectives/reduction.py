@@ -2,8 +2,8 @@
 
     input -> prescale -> steps, on the wire type -> round -> postscale -> output
 
-The mean divides by the number of ranks.  For float16 it scales by a power of two before
-and the rest after, so that no sum overflows because of the number of ranks.
+The mean divides by the number of ranks.  For half types it scales by a power of two
+before and the rest after, so that no sum overflows because of the number of ranks.
 """
 
 from typing import NamedTuple
@@ -51,7 +51,7 @@ class Reduction(NamedTuple):
         travels = wire_type(wire, dtype, deterministic)
         if op == "mean":
             power = 1
-            if "float16" in (dtype.name, travels.name):
+            if {dtype.name, travels.name} & set(ops.HALVES):
                 power = 1 << (size - 1).bit_length()
             op, before, after = "sum", before / power, after * power / size
         return cls(op, dtype, wider(dtype, travels), travels, before, after)

@@ -140,10 +140,16 @@ class Topology:
         return tuple(index[rank] for rank in range(self.size))
 
     @cached_property
-    def local_rank(self) -> tuple[int, ...]:
-        """Place of each rank within its node."""
-        place = {r: i for node in self.nodes for i, r in enumerate(node)}
-        return tuple(place[rank] for rank in range(self.size))
+    def rails(self) -> tuple[tuple[int, ...], ...]:
+        """The ranks with the same place on every node that has it.
+
+        >>> Topology.sized([2, 3]).rails
+        ((0, 2), (1, 3), (4,))
+        """
+        most = max(map(len, self.nodes))
+        return tuple(
+            tuple(node[i] for node in self.nodes if i < len(node)) for i in range(most)
+        )
 
     def node(self, rank: int) -> tuple[int, ...]:
         """Return the ranks that share the node of ``rank``."""

@@ -136,6 +136,10 @@ def prove_all(name: str, cases: Sequence[Topology], count: int | None) -> None:
                 proofs += 1
             except UnsupportedTopology:
                 refused += 1
+            except (WrongResult, Deadlock) as error:
+                raise type(error)(
+                    f"{name}, {topology.describe()}, {elements} elements: {error}"
+                ) from None
     first, last = cases[0].size, cases[-1].size
     ranks = f"{first}..{last}" if first < last else f"{last}"
     note = f", {refused} unsupported" if refused else ""

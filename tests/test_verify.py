@@ -63,4 +63,6 @@ def test_a_failed_proof_is_code_1(capsys, monkeypatch):
 
     monkeypatch.setattr(algorithms.load("ring"), "schedule", schedule)
     assert main(["ring", "-n", "3"]) == 1
-    assert "FAILED: 3 of 3 ranks wait for ever" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "FAILED: ring, 3 ranks on 1 node" in told
+    assert "3 of 3 ranks wait for ever" in told

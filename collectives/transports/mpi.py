@@ -16,7 +16,7 @@ class PointToPoint:
 
     def __init__(self, mpi: MPI.Intracomm) -> None:
         """Use ``mpi``, which nobody else may use."""
-        self.mpi = mpi
+        self.mpi, self.rank = mpi, mpi.rank
         self.isend_bytes, self.irecv_bytes = mpi.Isend, mpi.Irecv
 
     def isend(self, data: np.ndarray, dst: int, tag: int) -> MPI.Request:

@@ -222,3 +222,11 @@ def test_a_bad_call_of_all_ranks_is_raised_by_all(comm, everywhere, what):
         bad(comm)
     assert len(set(everywhere(str(caught.value)))) == 1
     still_works(comm)
+
+
+def test_a_grid_that_one_rank_gets_wrong_is_refused_on_all(comm):
+    from collectives import Communicator, UnsupportedTopology
+
+    wrong = (comm.size + 1, 1) if comm.rank == comm.size - 1 else None
+    with pytest.raises(UnsupportedTopology, match=rf"rank {comm.size - 1}\)"):
+        Communicator(grid=wrong)

@@ -79,3 +79,25 @@ def test_deterministic_min_and_max_work(comm):
         ufunc = {"min": np.minimum, "max": np.maximum, "prod": np.multiply}[op]
         got = comm.allreduce(x, op, deterministic=True)
         np.testing.assert_array_equal(got, reduce(ufunc, inputs), strict=True)
+
+
+@pytest.mark.parametrize("name", [n for n in ALGORITHMS if n != "native"])
+@pytest.mark.parametrize("op", ["min", "max", "sum", "prod"])
+def test_signs_of_zeros_and_bits_of_nan_are_equal_everywhere(comm, name, op):
+    """Where order shows though addition commutes: every rank must see the same."""
+    zeros = np.full(9, -0.0 if comm.rank % 2 else 0.0, np.float32)
+    words = np.full(9, 0x7FC00000 + 1 + comm.rank, np.uint32)  # NaN, by payload
+    for x in (zeros, words.view(np.float32)):
+        bits = comm.allreduce(x, op, algorithm=name).view(np.uint32)
+        assert (comm.allgather(bits) == bits).all()
+
+
+def test_an_input_that_cannot_be_written_is_only_read(comm):
+    torch = pytest.importorskip("torch")
+    assert torch is not None
+    x = np.full(5, 1.5, np.float16)
+    x.flags.writeable = False
+    got = comm.allreduce(x, wire="float32", algorithm="ring")
+    np.testing.assert_array_equal(got, np.float16(1.5 * comm.size))
+    big = torch.full((5,), 3e38, dtype=torch.bfloat16)
+    assert torch.isfinite(comm.allreduce(big, "mean", algorithm="ring")).all()
