@@ -8,6 +8,7 @@ from collectives import CollectiveError, Communicator, Stalled
 comm = Communicator(timeout_s=1.0)
 comm.barrier()
 x = np.ones(1000)
+plan = comm.plan(np.ones(1000), algorithm="native")
 if comm.rank == 1:
     time.sleep(3.5)
 begin = time.monotonic()
@@ -23,6 +24,8 @@ for attempt in (1, 2):
                 pass
         elif sys.argv[1] == "barrier":
             comm.barrier()
+        elif sys.argv[1] == "planned":
+            plan.run()
         say("rank", comm.rank, "went through")
     except Stalled as error:
         took = time.monotonic() - begin
@@ -32,7 +35,7 @@ comm.close()
 """
 
 
-@pytest.mark.parametrize("how", ["blocking", "started", "tested", "barrier"])
+@pytest.mark.parametrize("how", ["blocking", "started", "tested", "barrier", "planned"])
 def test_a_rank_that_never_comes_is_named_by_the_others_in_time(how):
     done = embedded().run(3, MISSING, how)
     assert done.status == 0, done.text
