@@ -60,13 +60,13 @@ def resumed(settings: Settings) -> dict[str, Any] | None:
     """Return the checkpoint to go on from, if there is one.
 
     Raises:
-        InvalidArgument: it is missing, damaged, or of another model.
+        InvalidArgument: it is missing, damaged, or of another run.
     """
     path = checkpoint.find(settings.output, settings.resume)
     if path is None:
         return None
     content = checkpoint.read(path)
-    checkpoint.check(content, dict(recipe.flatten(settings.recipe)))
+    checkpoint.check(content, state.config(settings))
     return content
 
 
@@ -143,6 +143,8 @@ def assemble(
 def open_output(run: Training, *, resumed: bool) -> None:
     """Begin the output directory: metrics.jsonl and config.yaml."""
     settings = run.settings
+    if not resumed:
+        checkpoint.forget(settings.output)
     run.recorder.open(settings.output, resumed=resumed)
     Path(settings.output, "config.yaml").write_text(settings.yaml, encoding="utf-8")
     run.recorder.event(
