@@ -32,11 +32,10 @@ def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | 
     recorder = Recorder(sys.stdout if comm.rank == 0 else None)
     if settings.dry_run:
         module = dataset.find(settings.data)
+        count = module.count(settings.data_dir)
+        settings = plan.fit(settings, comm.size, count)
         for line in agree.on_root(
-            comm,
-            lambda: plan.dry_run(
-                settings, comm.topology, module.count(settings.data_dir)
-            ),
+            comm, lambda: plan.dry_run(settings, comm.topology, count)
         ):
             recorder.line(line)
         return None
@@ -45,6 +44,7 @@ def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | 
     if settings.resume is not None:
         content = agree.on_root(comm, lambda: resumed(settings))
     training, test = agree.together(comm, lambda: load(settings))
+    settings = plan.fit(settings, comm.size, len(training))
     sampler = agree.together(comm, lambda: cut(settings, comm, len(training)))
     for line in plan.headline(settings, comm.topology, len(training)):
         recorder.line(line)
