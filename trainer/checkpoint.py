@@ -47,6 +47,11 @@ def write(path: Path, content: dict[str, Any], *, keep: int) -> None:
             old.unlink()
 
 
+def forget(output: str) -> None:
+    """Let no run resume from the checkpoints in ``output`` unless it names one."""
+    (Path(output) / LATEST).unlink(missing_ok=True)
+
+
 def find(output: str, resume: str) -> Path | None:
     """Return the file to resume from; None where "auto" finds no checkpoint.
 
@@ -87,13 +92,13 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def check(content: dict[str, Any], config: dict[str, Any]) -> None:
-    """Refuse to continue with another model or another optimiser's groups.
+    """Refuse to continue a run with another model, optimiser's groups, seed or data.
 
     Raises:
         InvalidArgument: listing the fields that differ.
     """
     fixed = [path for path in config if path.startswith("model.")]
-    fixed.append("optimizer.decay_bn")
+    fixed += ["optimizer.decay_bn", "seed", "data"]
     stored = content["config"]
     different = [
         f"--{path} {stored.get(path)} there, {config[path]} here"
@@ -102,7 +107,8 @@ def check(content: dict[str, Any], config: dict[str, Any]) -> None:
     ]
     if different:
         raise InvalidArgument(
-            f"--resume: the checkpoint is of another model: {'; '.join(different)}"
+            f"--resume: the checkpoint is of another run: {'; '.join(different)}; give "
+            "its values, or start without --resume"
         )
 
 

@@ -1,14 +1,38 @@
-"""What a run will do, as lines of text: for its first lines and for ``--dry-run``."""
+"""What a run will do, as lines of text: for its first lines and for ``--dry-run``.
 
+`fit` settles the batch, which the number of ranks and images decide together.
+"""
+
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 import torch
+import yaml
 
 from trainer import buckets, lr, model, recipe
 from trainer.settings import Settings
 
 MIB = 1 << 20
+
+
+def fit(settings: Settings, size: int, training: int) -> Settings:
+    """Lower the images per rank until ``size`` ranks find a batch in an epoch.
+
+    So any number of ranks can train on a small data set.  What a flag or a file gave
+    is left as it is, and so is what no epoch can fill: the sampler refuses them.
+    """
+    batch = settings.recipe.batch
+    most = training // (size * batch.accumulation)
+    if settings.batch_given or not 1 <= most < batch.per_worker:
+        return settings
+    content = yaml.safe_load(settings.yaml)
+    content["batch"]["per_worker"] = most
+    return replace(
+        settings,
+        recipe=recipe.vary(settings.recipe, chosen={"batch.per_worker": most}),
+        yaml=yaml.safe_dump(content, sort_keys=False),
+    )
 
 
 def headline(settings: Settings, topology: Any, training: int) -> list[str]:

@@ -169,7 +169,7 @@ class Reducer:
 
     def _reset(self) -> None:
         self._next = 0  # index of the first bucket not started
-        self._times: list[list[float]] = []
+        self._times: list[list[float | None]] = []  # start and end of each bucket
         for bucket in self.buckets:
             bucket.work = None
             bucket.missing = set(bucket.parameters)
@@ -207,7 +207,7 @@ class Reducer:
         while self._next < len(self.buckets) and not self.buckets[self._next].missing:
             bucket = self.buckets[self._next]
             self._next += 1
-            times = [perf_counter(), 0.0]
+            times = [perf_counter(), None]
             self._times.append(times)
             bucket.work = self.comm.iallreduce(
                 bucket.flat,
@@ -222,8 +222,11 @@ class Reducer:
 
     def _account(self) -> None:
         """Add up the time some bucket was under way; they are carried out in turn."""
+        now = perf_counter()
         end = 0.0
         for started, done in self._times:
+            if done is None:  # wait() may return before the callback has run
+                done = now
             self.allreduce_s += max(0.0, done - max(started, end))
             end = max(end, done)
 

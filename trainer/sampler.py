@@ -58,11 +58,12 @@ class Sampler:
         self.batch = size * per_worker * accumulation
         self.epoch = self.samples_seen = 0
         if self.batch > count:
+            most = count // (size * accumulation)
+            cure = f"--batch.per_worker {most} or less, or " if most else ""
             raise InvalidArgument(
                 f"batch: {size} ranks * {per_worker} images * {accumulation} "
                 f"microbatches = {self.batch} images an update, but an epoch has "
-                f"{count}; use --batch.per_worker {count // (size * accumulation)} or "
-                "less, or fewer ranks"
+                f"{count}; use {cure}fewer ranks or microbatches"
             )
 
     @property

@@ -8,7 +8,7 @@ come from them.  `parse` needs no MPI; ``config.yaml`` of a finished run, given 
 import argparse
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 import yaml
@@ -44,6 +44,7 @@ class Settings:
     keep: int
     dry_run: bool
     yaml: str  # the resolved configuration, for --config
+    batch_given: bool = field(compare=False)  # by a flag or file: not to be lowered
 
 
 def parse(argv: Sequence[str]) -> Settings:
@@ -56,9 +57,10 @@ def parse(argv: Sequence[str]) -> Settings:
     parser = make_parser(argv)
     try:
         parsed = parser.parse_args(list(argv))
+        given = parser.parse_args(list(argv), defaults=False)
     except ArgumentError as error:
         raise InvalidArgument(_explain(parser, str(error))) from error
-    return _settings(parser, parsed)
+    return _settings(parser, parsed, batch_given="batch.per_worker" in given)
 
 
 def make_parser(argv: Sequence[str]) -> ArgumentParser:
@@ -160,7 +162,9 @@ def _explain(parser: ArgumentParser, message: str) -> str:
     return f"{message}{hint}; the flags are {', '.join(known)}"
 
 
-def _settings(parser: ArgumentParser, parsed: Namespace) -> Settings:
+def _settings(
+    parser: ArgumentParser, parsed: Namespace, *, batch_given: bool
+) -> Settings:
     base = recipe.load(parsed.recipe)
     base = recipe.vary(base, chosen=dataset.find(parsed.data).CHANGES)
     dataset.check_root(parsed.data, parsed.data_dir)
@@ -175,6 +179,7 @@ def _settings(parser: ArgumentParser, parsed: Namespace) -> Settings:
         recipe=chosen,
         data=parsed.data,
         yaml=parser.dump(parsed),
+        batch_given=batch_given,
         **{key: parsed[key] for key in _PLAIN},
     )
     check(settings)

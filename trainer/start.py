@@ -32,11 +32,10 @@ def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | 
     recorder = Recorder(sys.stdout if comm.rank == 0 else None)
     if settings.dry_run:
         module = dataset.find(settings.data)
+        count = module.count(settings.data_dir)
+        settings = plan.fit(settings, comm.size, count)
         for line in agree.on_root(
-            comm,
-            lambda: plan.dry_run(
-                settings, comm.topology, module.count(settings.data_dir)
-            ),
+            comm, lambda: plan.dry_run(settings, comm.topology, count)
         ):
             recorder.line(line)
         return None
@@ -45,6 +44,7 @@ def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | 
     if settings.resume is not None:
         content = agree.on_root(comm, lambda: resumed(settings))
     training, test = agree.together(comm, lambda: load(settings))
+    settings = plan.fit(settings, comm.size, len(training))
     sampler = agree.together(comm, lambda: cut(settings, comm, len(training)))
     for line in plan.headline(settings, comm.topology, len(training)):
         recorder.line(line)
@@ -60,13 +60,13 @@ def resumed(settings: Settings) -> dict[str, Any] | None:
     """Return the checkpoint to go on from, if there is one.
 
     Raises:
-        InvalidArgument: it is missing, damaged, or of another model.
+        InvalidArgument: it is missing, damaged, or of another run.
     """
     path = checkpoint.find(settings.output, settings.resume)
     if path is None:
         return None
     content = checkpoint.read(path)
-    checkpoint.check(content, dict(recipe.flatten(settings.recipe)))
+    checkpoint.check(content, state.config(settings))
     return content
 
 
@@ -143,6 +143,8 @@ def assemble(
 def open_output(run: Training, *, resumed: bool) -> None:
     """Begin the output directory: metrics.jsonl and config.yaml."""
     settings = run.settings
+    if not resumed:
+        checkpoint.forget(settings.output)
     run.recorder.open(settings.output, resumed=resumed)
     Path(settings.output, "config.yaml").write_text(settings.yaml, encoding="utf-8")
     run.recorder.event(
@@ -159,7 +161,19 @@ def open_output(run: Training, *, resumed: bool) -> None:
 
 def use_cores(comm: Any) -> None:
     """Share the node's cores among its ranks' torch threads, unless the user has."""
+    cores = comm.gather_objects(os.sched_getaffinity(0), root=0)
+    cores = comm.broadcast_object(cores, root=0)
     if "OMP_NUM_THREADS" in os.environ:
         return
     node = next(node for node in comm.topology.nodes if comm.rank in node)
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // len(node)))
+    torch.set_num_threads(share(cores[comm.rank], node=[cores[rank] for rank in node]))
+
+
+def share(mine: set[int], *, node: Sequence[set[int]]) -> int:
+    """Return how many threads a rank may use that is bound to the cores ``mine``.
+
+    ``node`` are the cores of all ranks of its node, its own among them.  Where the
+    launcher gave each its own cores these are all the rank's; else it shares them with
+    the ranks that are bound to some of them too.
+    """
+    return max(1, len(mine) // sum(not mine.isdisjoint(other) for other in node))

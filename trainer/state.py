@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from trainer import bn, checkpoint, recipe
+from trainer.settings import Settings
 
 
 def save(run: Any) -> None:
@@ -32,15 +33,20 @@ def save(run: Any) -> None:
             "position": position,
             "rng": torch.get_rng_state(),
             "ranks": run.comm.size,
-            "config": {
-                **dict(recipe.flatten(settings.recipe)),
-                "seed": settings.seed,
-                "data": settings.data,
-            },
+            "config": config(settings),
         }
         checkpoint.write(path, content, keep=settings.keep)
         run.recorder.event("checkpoint", path=str(path), **position)
         run.recorder.line(f"checkpoint {path}")
+
+
+def config(settings: Settings) -> dict[str, Any]:
+    """Return what a checkpoint notes of its run: recipe, seed and data."""
+    return {
+        **dict(recipe.flatten(settings.recipe)),
+        "seed": settings.seed,
+        "data": settings.data,
+    }
 
 
 def restore(run: Any, content: dict[str, Any]) -> None:

@@ -4,7 +4,10 @@ import torch
 from collectives import InvalidArgument
 from trainer import checkpoint
 
-CONFIG = {"model.width": 64, "optimizer.decay_bn": False, "epochs": 90}
+CONFIG = {
+    "model.width": 64, "optimizer.decay_bn": False, "epochs": 90,
+    "seed": 1, "data": "digits",
+}  # fmt: skip
 
 
 def write(folder, epoch, *, keep=2, **content):
@@ -68,3 +71,11 @@ def test_another_model_is_refused_with_the_difference():
     with pytest.raises(InvalidArgument, match="--model.width 32 there, 64 here"):
         checkpoint.check(stored, CONFIG)
     checkpoint.check({"config": {**CONFIG, "epochs": 9}}, CONFIG)
+
+
+@pytest.mark.parametrize(("field", "value"), [("seed", 2), ("data", "synthetic")])
+def test_another_seed_or_data_set_is_refused_naming_both(field, value):
+    stored = {"config": {**CONFIG, field: value}}
+    both = f"--{field} {value} there, {CONFIG[field]} here"
+    with pytest.raises(InvalidArgument, match=both):
+        checkpoint.check(stored, CONFIG)

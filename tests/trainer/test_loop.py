@@ -4,6 +4,7 @@ import pytest
 import torch
 from alone import Alone
 
+from collectives import InvalidArgument
 from trainer import checkpoint, loop
 from trainer.interrupt import Interrupt
 from trainer.run import execute
@@ -80,6 +81,25 @@ def test_a_finished_run_is_only_evaluated_again(tmp_path):
     assert execute(run) == 0
     assert run.images == 0
     assert events(tmp_path)[-1]["top1"] == first["top1"]
+
+
+@pytest.mark.parametrize("resume", ["auto", "checkpoint-0000-00000128.pt"])
+def test_another_seed_may_not_continue(tmp_path, resume):
+    execute(start(tmp_path, "--max-steps", "1"))
+    where = resume if resume == "auto" else str(tmp_path / resume)
+    with pytest.raises(InvalidArgument, match="--seed 1 there, 2 here"):
+        start(tmp_path, "--resume", where, "--seed", "2")
+    assert checkpoint.find(str(tmp_path), "auto") is not None
+
+
+def test_a_fresh_run_in_a_used_output_leaves_no_old_run_to_continue(tmp_path):
+    execute(start(tmp_path, "--max-steps", "1"))
+    run = start(tmp_path)
+    run.recorder.close()
+    assert checkpoint.find(str(tmp_path), "auto") is None
+    run = start(tmp_path, "--resume", "auto")
+    run.recorder.close()
+    assert run.step == 0
 
 
 def test_microbatches_make_one_update(tmp_path):

@@ -1,6 +1,8 @@
+from itertools import count
+
 import pytest
 import torch
-from alone import Alone
+from alone import Alone, Done
 from torch import nn
 
 from collectives import InvalidArgument
@@ -249,6 +251,17 @@ def test_a_model_without_trainable_parameters_is_refused():
     model = net().requires_grad_(False)
     with pytest.raises(InvalidArgument, match="no parameter has requires_grad"):
         reducer_of(model)
+
+
+def test_the_time_of_an_allreduce_counts_although_its_callback_is_late(monkeypatch):
+    monkeypatch.setattr(Done, "add_done_callback", lambda self, callback: None)
+    ticks = count(1)
+    monkeypatch.setattr("trainer.reducer.perf_counter", lambda: float(next(ticks)))
+    model = net()
+    reducer = reducer_of(model, first_bucket_bytes=1 << 20)
+    backward(model, X)
+    reducer.finish()
+    assert reducer.allreduce_s == 3.0  # started at 1, waited from 2 to 3, now 4
 
 
 def test_a_closed_reducer_hears_nothing():

@@ -80,6 +80,11 @@ def test_an_epoch_smaller_than_a_batch_is_refused_with_a_cure():
         Sampler(COUNT, rank=0, size=8, per_worker=13, seed=1)
 
 
+def test_more_ranks_than_images_are_refused_with_another_cure():
+    with pytest.raises(InvalidArgument, match="103; use fewer ranks or microbatches"):
+        Sampler(COUNT, rank=0, size=104, per_worker=1, seed=1)
+
+
 @pytest.mark.parametrize("size", range(1, 9))
 def test_each_test_image_is_evaluated_once(size):
     parts = [

@@ -2,6 +2,7 @@ import pytest
 
 from collectives import InvalidArgument, algorithms
 from trainer import plan, recipe
+from trainer.sampler import Sampler
 from trainer.settings import parse
 
 
@@ -106,6 +107,45 @@ def test_the_first_lines_name_recipe_data_ranks_grid_and_batch():
         "epochs=", "(chosen)",
     ):  # fmt: skip
         assert words in text
+
+
+@pytest.mark.parametrize("size", [1, 44, 45, 64, 700, 1437])
+@pytest.mark.parametrize("recipe_name", recipe.names())
+def test_any_number_of_ranks_finds_a_batch_of_digits(recipe_name, size):
+    settings = plan.fit(parse(["--recipe", recipe_name]), size, 1437)
+    per_worker = settings.recipe.batch.per_worker
+    assert per_worker == min(32, 1437 // size)
+    sampler = Sampler(1437, rank=0, size=size, per_worker=per_worker, seed=1)
+    assert len(sampler) >= 1
+
+
+def test_a_lowered_batch_is_told_as_chosen_and_stored(tmp_path):
+    settings = plan.fit(parse([]), 64, 1437)
+    text = "\n".join(plan.headline(settings, OneNode(64), 1437))
+    assert "batch 64 ranks * 22 images * 1 = 1408" in text
+    assert "batch.per_worker=22 (chosen)" in text
+    path = tmp_path / "config.yaml"
+    path.write_text(settings.yaml, "utf-8")
+    assert parse(["--config", str(path)]).recipe.batch.per_worker == 22
+
+
+def test_microbatches_count_where_the_batch_is_lowered():
+    settings = plan.fit(parse(["--batch.accumulation", "4"]), 64, 1437)
+    assert settings.recipe.batch.per_worker == 1437 // (64 * 4)
+
+
+@pytest.mark.parametrize("where", ["flag", "file"])
+def test_a_batch_that_was_given_is_never_lowered(tmp_path, where):
+    path = tmp_path / "mine.yaml"
+    path.write_text("batch: {per_worker: 32}\n", "utf-8")
+    flags = {"flag": ["--batch.per_worker", "32"], "file": ["--config", str(path)]}
+    settings = parse(flags[where])
+    assert plan.fit(settings, 64, 1437) == settings
+
+
+def test_a_batch_that_nothing_can_fit_is_left_for_the_sampler_to_refuse():
+    settings = parse([])
+    assert plan.fit(settings, 1438, 1437) == settings
 
 
 def test_the_dry_run_shows_buckets_sources_and_every_epoch_s_rate():
