@@ -32,6 +32,7 @@ SLOTS = 3
 SLOT_BYTES = 1 << 20  # of each slot of each rank: all ranks' slots fit a shared cache
 BOARD_BYTES = 128  # two cache lines: how far, and where the array lies
 LINE = 64
+PROGRESS = 64  # MPI is called once in so many polls
 
 KEPT: list["Region"] = []  # registered memory of closed communicators
 
@@ -71,7 +72,7 @@ class Shared:
         base = self.allocate(BOARD_BYTES + SLOTS * SLOT_BYTES)
         self.boards = [part[:BOARD_BYTES].view(np.int64) for part in base.parts]
         self.slots = [part[BOARD_BYTES:] for part in base.parts]
-        self.words = [memoryview(board) for board in self.boards]
+        self.words = [board.data for board in self.boards]
         self.phase = 0
         self.boards[self.me][:] = 0
         node.Barrier()
@@ -82,7 +83,7 @@ class Shared:
         parts = []
         for rank in range(self.node.size):
             memory, _ = window.Shared_query(rank)
-            parts.append(np.frombuffer(memoryview(memory), np.uint8)[:nbytes])
+            parts.append(np.frombuffer(memory, np.uint8)[:nbytes])
         window.Lock_all()
         self.regions.append(Region(window, parts))
         return self.regions[-1]
@@ -147,8 +148,12 @@ class Shared:
         window, words = self.regions[0].window, self.words
         window.Sync()
         words[self.me][0] = phase
+        polls = 0
         for word in words:
             while word[0] < phase:
+                polls += 1
+                if polls % PROGRESS == 0:  # a late rank may wait for MPI to move
+                    self.node.Iprobe()
                 yield
         window.Sync()
 
