@@ -83,7 +83,7 @@ class Shared:
         parts = []
         for rank in range(self.node.size):
             memory, _ = window.Shared_query(rank)
-            parts.append(np.frombuffer(memory, np.uint8)[:nbytes])
+            parts.append(np.asarray(memory, np.uint8)[:nbytes])
         window.Lock_all()
         self.regions.append(Region(window, parts))
         return self.regions[-1]
