@@ -62,6 +62,7 @@ class Endpoint:
         self.topology, self.timeout_s, self.machine = topology, timeout_s, machine
         self.adds, self.failed, self.dead = adds, failed, dead
         self.point, self.library = PointToPoint(self.mpi), Library(self.mpi)
+        self.shared = share(self.mpi, topology)
         self.agreement = Agreement(control)
         self.watch = Watch(alarm, self.report, timeout_s)
         self.running: Execution | None = None
@@ -162,8 +163,9 @@ class Endpoint:
         wire: DType | None = None,
     ) -> Operation:
         """Run a plan on flat storage."""
+        engine = self.library if plan.native else self.shared
         self.running = Execution(
-            plan, data, dtype, op, self.point, wire=wire, engine=self.library
+            plan, data, dtype, op, self.point, wire=wire, engine=engine
         )
         yield from self.running
         self.running = None
@@ -177,7 +179,8 @@ class Endpoint:
         root: int | None = None,
     ) -> Plan:
         """Return the plan of one operation of an algorithm module."""
-        engines = self.library.kinds if algorithm == select.NATIVE else ()
+        engine = self.library if algorithm == select.NATIVE else self.shared
+        engines = engine.kinds if engine is not None else ()
         return plan_for(
             self.topology,
             self.rank,
@@ -188,6 +191,20 @@ class Endpoint:
             root,
             engines,
         )
+
+    def empty(self, nbytes: int) -> np.ndarray:
+        """Return new bytes, registered if the node has shared memory for them."""
+        if self.shared is None or not self.shared.fits(nbytes):
+            return np.empty(nbytes, np.uint8)
+        memory: np.ndarray = self.shared.allocate(nbytes).parts[self.shared.me]
+        return memory
+
+    def close(self) -> None:
+        """Free what was allocated; all ranks call it."""
+        if self.shared is not None:
+            self.shared.close()
+        for mpi in self.private:
+            mpi.Free()
 
     def check_root(self, root: int) -> None:
         """Check that ``root`` is a rank.
@@ -203,6 +220,27 @@ class Endpoint:
         if self.rank == 0 and text not in self.told:
             self.told.add(text)
             log.info(text)
+
+
+def share(mpi: Any, topology: Topology) -> Any:
+    """Return the shared-memory engine of this rank's node; None if it has none.
+
+    All ranks have one, or none has: their schedules must agree on group calls.
+    """
+    from mpi4py import MPI
+
+    from .transports.shm import Shared, room
+
+    group = topology.node(mpi.rank)
+    alone = all(len(node) == 1 for node in topology.nodes)
+    node = mpi.Split(topology.node_of[mpi.rank], group.index(mpi.rank))
+    host = node.Split_type(MPI.COMM_TYPE_SHARED)
+    together = host.size == node.size
+    host.Free()
+    if mpi.allreduce(not alone and together and room(node), MPI.MIN):
+        return Shared(node, group)
+    node.Free()
+    return None
 
 
 def detect(mpi: Any) -> Topology:

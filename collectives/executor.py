@@ -180,10 +180,20 @@ class Execution:
         flight.receiving, flight.box = False, None
         return True
 
+    def engaged(self, flight: Flight) -> bool:
+        """Say whether an earlier group call goes first: the engine does one at a time.
+
+        So all members of the group come to their calls in the same order.
+        """
+        calls = (f for f in self.flights if isinstance(f.task.step, GroupCall))
+        return next(calls) is not flight
+
     def call(self, flight: Flight, step: GroupCall) -> bool:
         """Start a group call on the engine, and note its end."""
         wait = flight.task.waits
         if flight.receiving is None:
+            if self.engaged(flight):
+                return False
             if not (self.clear(wait.to_read) and self.clear(wait.to_write)):
                 return False
             view = self.data[step.chunk.start : step.chunk.stop]

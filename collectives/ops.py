@@ -59,6 +59,37 @@ def combine(
 
 
 @np.errstate(all="ignore")  # inf and nan are results, on all ranks
+def accumulate(
+    op: str, dtype: DType, sources: list[np.ndarray], targets: list[np.ndarray]
+) -> None:
+    """Combine two or more ``sources`` from left to right into all ``targets``.
+
+    In blocks that stay in the cache; half types in float32, rounded once.  A target may
+    be a source.
+    """
+    torch = sys.modules.get("torch") if dtype.name in HALVES else None
+    if torch is not None:
+        add = getattr(torch, TORCH[op])
+        inputs = [as_tensor(torch, dtype, x) for x in sources]
+        outputs = [as_tensor(torch, dtype, x) for x in targets]
+        for block in blocks(sources[0].size):
+            total = inputs[0][block].float()
+            for x in inputs[1:]:
+                add(total, x[block].float(), out=total)
+            for y in outputs:
+                y[block].copy_(total)
+        return
+    for block in blocks(sources[0].size):
+        total = widen(dtype, sources[0][block])
+        total = UFUNCS[op](total, widen(dtype, sources[1][block]))
+        for x in sources[2:]:
+            UFUNCS[op](total, widen(dtype, x[block]), out=total)
+        result = narrow(dtype, total) if dtype.name in HALVES else total
+        for y in targets:
+            y[block] = result
+
+
+@np.errstate(all="ignore")  # inf and nan are results, on all ranks
 def scale(dtype: DType, data: np.ndarray, factor: float) -> None:
     """Multiply in place; half types in float32, rounded once."""
     if factor == 1.0:

@@ -52,7 +52,8 @@ def plan_for(
 ) -> Plan:
     """Return the plan of ``operation`` of an algorithm module.
 
-    Group calls of a kind in ``engines`` stay, others become exchanges.
+    Group calls of a kind in ``engines`` stay, if they are of the rank's own node or of
+    all ranks; others become exchanges.
     """
     module = algorithms.load(algorithm)
     make: Callable[..., Schedule] = getattr(module, operation)
@@ -60,14 +61,21 @@ def plan_for(
     schedule = make(topology, rank, Chunk(0, count), *extra)
     overlap = getattr(module, "OVERLAP", False)
     depth = OVERLAP_DEPTH if overlap else DEPTH
-    plan = compiled(served(schedule, rank, engines), itemsize, depth)
-    return plan._replace(native=bool(engines))
+    groups = (topology.node(rank), topology.order)
+    plan = compiled(served(schedule, rank, groups, engines), itemsize, depth)
+    return plan._replace(native=algorithm == "native")
 
 
-def served(schedule: Schedule, rank: int, engines: tuple[str, ...]) -> Schedule:
+def served(
+    schedule: Schedule,
+    rank: int,
+    groups: tuple[tuple[int, ...], ...],
+    engines: tuple[str, ...],
+) -> Schedule:
     """Lower the group calls that no engine serves."""
     for step in schedule:
-        if isinstance(step, GroupCall) and step.kind in engines:
+        kept = isinstance(step, GroupCall) and step.kind in engines
+        if kept and isinstance(step, GroupCall) and step.group in groups:
             yield step
         else:
             yield from lower(step, rank)

@@ -9,7 +9,7 @@
     node 1:  2   3      the node gathers
 
 As many network cards as ranks can work at once.  Unequal nodes cut the buffer
-differently; see `torus2d.columns`.
+differently; see `torus2d.columns`.  On a single node it is the node's own allreduce.
 
 The same idea as UCC's split-rail allreduce: https://github.com/openucx/ucc
 """
@@ -25,6 +25,9 @@ from .torus2d import columns
 def schedule(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
     """Sum ``chunk`` over all ranks."""
     node = topology.node(rank)
+    if len(topology.nodes) == 1:
+        yield GroupCall("allreduce", node, chunk)
+        return
     yield GroupCall("reduce_scatter", node, chunk)
     yield from wire(topology, rank, chunk)
     yield GroupCall("allgather", node, chunk)
@@ -41,7 +44,10 @@ def wire(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
 
 
 def cost(topology: Topology, nbytes: int, machine: Machine) -> float:
-    """Predict seconds by the formula above."""
+    """Predict seconds by the formula above; of one node, its group call's."""
+    if len(topology.nodes) == 1:
+        p = topology.size
+        return machine.group_call("allreduce", p, nbytes, machine.intra) if p > 1 else 0
     return sum(stages(topology, nbytes, machine))
 
 

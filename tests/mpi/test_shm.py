@@ -1,0 +1,157 @@
+"""The engine of a node: registered arrays directly, others through slots."""
+
+import numpy as np
+import pytest
+
+from collectives import Communicator, Topology
+from collectives.arrays import DTYPES
+from collectives.executor import Patience
+from collectives.ops import OPS, accumulate
+from collectives.step import KINDS, ROOTED, GroupCall
+
+pytestmark = pytest.mark.mpi
+
+COUNTS = (1, 2, 1000, 300_001)  # the last one takes several segments
+
+
+def given(rank, count):
+    return ((np.arange(count) + rank) % 5 + 1 + rank).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def engine(comm):
+    if comm.size == 1:
+        pytest.skip("one rank needs no engine")
+    return comm._end.shared
+
+
+@pytest.fixture(scope="module")
+def registered(comm):
+    return comm.empty(max(COUNTS))
+
+
+def run(engine, kind, data, root=None):
+    call = GroupCall(kind, engine.group, None, root)
+    request = engine.start(call, data, DTYPES[data.dtype.name], "sum")
+    Patience(30).drive(iter(lambda: 0 if not request.Test() else None, None))
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["registered", "slots"])
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_does_what_it_says(comm, engine, registered, kind, count, direct):
+    from collectives import Chunk
+
+    size, me = comm.size, comm.rank
+    data = registered[:count] if direct else np.empty(count, np.float32)
+    assert (engine.locate(data)[0] > 0) == direct
+    total = sum(given(rank, count) for rank in range(size))
+    pieces = [slice(*piece) for piece in Chunk(0, count).split(size)]
+    for root in range(size) if kind in ROOTED else [None]:
+        data[:] = given(me, count)
+        run(engine, kind, data, root)
+        if kind == "allreduce" or (kind == "reduce" and me == root):
+            np.testing.assert_array_equal(data, total)
+        elif kind == "reduce_scatter":
+            np.testing.assert_array_equal(data[pieces[me]], total[pieces[me]])
+        elif kind == "broadcast":
+            np.testing.assert_array_equal(data, given(root, count))
+        elif kind == "allgather":
+            for rank, piece in enumerate(pieces):
+                np.testing.assert_array_equal(data[piece], given(rank, count)[piece])
+
+
+def test_some_registered_and_some_not_take_the_slots(comm, engine, registered):
+    for odd in range(comm.size):
+        data = registered[:5000]
+        if comm.rank == odd:
+            data = np.empty(5000, np.float32)
+        data[:] = given(comm.rank, 5000)
+        run(engine, "allreduce", data)
+        total = sum(given(rank, 5000) for rank in range(comm.size))
+        np.testing.assert_array_equal(data, total)
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_sums_are_made_in_rank_order(comm, name):
+    """Another order would round differently; slots, segments and pieces don't show."""
+    dtype, count = DTYPES[name], 70_001
+    rng = np.random.default_rng(5)
+    sources = []
+    for _ in range(comm.size):
+        words = rng.standard_normal(count) * 100
+        data = np.empty(count, dtype.storage)
+        if name == "bfloat16":
+            data[:] = (words.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+        else:
+            data[:] = np.abs(words).astype(dtype.storage)
+        sources.append(data)
+    expected = sources[0].copy()
+    if comm.size > 1:
+        accumulate("sum", dtype, sources, [expected])
+    mine = comm.empty(count, dtype.storage)
+    for data in (mine, np.empty(count, dtype.storage)):
+        data[:] = sources[comm.rank]
+        x = data
+        if name == "bfloat16":
+            torch = pytest.importorskip("torch")
+            x = torch.from_numpy(data).view(torch.bfloat16)
+        comm.allreduce(x, out=x, algorithm="split_rail")
+        np.testing.assert_array_equal(data, expected)
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("sizes", [[1, 9], [2, 1, 9]], ids=str)
+def test_unequal_nodes_share_memory_each_on_its_own(mpi, comm, sizes, op):
+    layout = [n for i, n in enumerate(sizes) if sum(sizes[:i]) < comm.size]
+    layout[-1] = comm.size - sum(layout[:-1])
+    with Communicator(topology=Topology.sized(layout), timeout_s=30) as nodes:
+        assert (nodes._end.shared is None) == (max(layout) == 1)
+        for name in ("split_rail", "hierarchical", "pipelined"):
+            x = given(comm.rank, 1003) if op != "prod" else np.full(9, 2.0, np.float32)
+            everybody = [
+                given(rank, 1003) if op != "prod" else x for rank in range(comm.size)
+            ]
+            ufunc = {"prod": np.multiply, "min": np.minimum, "max": np.maximum}
+            expected = ufunc.get(op, np.add).reduce(everybody)
+            if op == "mean":
+                expected = expected / np.float32(comm.size)
+            got = nodes.allreduce(x, op, algorithm=name)
+            np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_registered_arrays_outlive_their_communicator(comm):
+    with Communicator() as other:
+        array = other.empty((3, 4))
+        array[:] = comm.rank
+        other.allreduce(array, out=array)
+    assert array.sum() == 12 * sum(range(comm.size))
+
+
+def test_without_room_arrays_are_ordinary(comm, monkeypatch, caplog):
+    from collectives.transports import shm
+
+    class Full:
+        f_bavail, f_frsize = 1, 4096
+
+    monkeypatch.setattr(shm.os, "statvfs", lambda path: Full)
+    array = comm.empty(10_000)
+    array[:] = comm.rank
+    if comm.size > 1:
+        assert comm._end.shared.locate(array) == (0, 0)
+        assert "/dev/shm has 4096 free" in caplog.text
+    comm.allreduce(array, out=array, algorithm="split_rail")
+    assert (array == sum(range(comm.size))).all()
+    with Communicator() as without:
+        assert without._end.shared is None
+        got = without.allreduce(np.ones(3), algorithm="split_rail")
+        np.testing.assert_array_equal(got, comm.size)
+
+
+def test_ranks_that_ask_for_different_memory_all_raise(comm):
+    from collectives import ShapeMismatch
+
+    if comm.size == 1:
+        pytest.skip("one rank has nobody to differ from")
+    with pytest.raises(ShapeMismatch, match="empty"):
+        comm.empty(10 + (comm.rank == 1))
