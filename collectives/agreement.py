@@ -1,11 +1,12 @@
 """Agreement: before data moves, all ranks make sure that they do the same thing.
 
-One small allreduce of the control communicator compares a digest of what every rank
-was asked to do.  A rank whose arguments are wrong takes part too and says so; then, and
-when two ranks differ, all of them raise the same error.
+A digest of what every rank was asked to do is compared: on the board in shared memory
+where all ranks are on one node, else by a small allreduce of the control communicator.
+A rank whose arguments are wrong takes part too and says so; then, and when two ranks
+differ, all of them raise the same error.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -17,11 +18,14 @@ from .errors import CollectiveError, ShapeMismatch
 
 
 class Agreement:
-    """Compare what the ranks of ``mpi`` do; nobody else may use ``mpi``."""
+    """Compare what the ranks of ``mpi`` do; nobody else may use ``mpi``.
 
-    def __init__(self, mpi: Any) -> None:
+    ``board`` is shared memory that all ranks see, if there is some.
+    """
+
+    def __init__(self, mpi: Any, board: Any = None) -> None:
         """Count operations from one."""
-        self.mpi = mpi
+        self.mpi, self.board = mpi, board
         self.number = 0
         self.mine = np.zeros(3, np.int64)
         self.most = np.zeros(3, np.int64)
@@ -35,23 +39,35 @@ class Agreement:
             CollectiveError: the ``error`` of the lowest rank that passed one.
             ShapeMismatch: two ranks were asked to do different things.
         """
-        from mpi4py import MPI
-
         self.number += 1
         if self.mpi.size == 1:
             if error is not None:
                 raise error
             return
-        code = digest(signature)
-        self.mine[:] = code, -code, error is not None
+        compare = self.by_message if self.board is None else self.by_board
+        same = yield from compare(digest(signature), error is not None)
+        if not same:
+            self.explain(signature, error)
+
+    def by_board(self, code: int, wrong: bool) -> Generator[int, None, bool]:
+        """Say whether all ranks show the same code, and no mistake."""
+        self.board.post(self.number, code, wrong)
+        yield from self.board.posted(self.number)
+        same: bool = self.board.agree(self.number, code)
+        return same
+
+    def by_message(self, code: int, wrong: bool) -> Generator[int, None, bool]:
+        """Say whether all ranks sent the same code, and no mistake."""
+        from mpi4py import MPI
+
+        self.mine[:] = code, -code, wrong
         request = self.mpi.Iallreduce(self.mine, self.most, MPI.MAX)
         while not request.Test():
             yield 0
         largest, smallest, wrong = self.most.tolist()
-        if wrong or largest != -smallest:
-            self.explain(signature, error)
+        return not wrong and largest == -smallest
 
-    def explain(self, signature: str, error: CollectiveError | None) -> None:
+    def explain(self, signature: str, error: CollectiveError | None = None) -> None:
         """Exchange what everybody did, and raise the same error on all ranks."""
         mine = None if error is None else (type(error).__name__, str(error))
         everybody = self.mpi.allgather((signature, mine))

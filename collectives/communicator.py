@@ -9,7 +9,6 @@ Every rank makes the same calls in the same order.  Arrays are NumPy arrays, tor
 tensors or objects with a buffer; results are of the same kind.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -91,6 +90,11 @@ class Communicator:
             Stalled: some ranks do not come, or do not answer.
             RankFailed: another rank died, and the MPI library could tell.
         """
+        if prescale == 1.0 == postscale and wire is None and not deterministic:
+            known = self._known(x, op, out, algorithm)
+            if known is not None:
+                self._block(operations.together(self._end, *known[1:]))
+                return known[0]
         return self._block(
             operations.allreduce(
                 self._end,
@@ -168,15 +172,16 @@ class Communicator:
         Raises:
             ShapeMismatch: the ranks passed different arguments.
         """
-        like = np.dtype(dtype)
-        count = math.prod(shape) if isinstance(shape, tuple) else int(shape)
-        self._block(self._end.agree(f"empty({count}, {like})"))
-        memory = self._end.empty(count * like.itemsize)
-        return memory.view(like).reshape(shape)
+        return self._block(operations.empty(self._end, shape, dtype))
 
     def explain(self, nbytes: int) -> str:
         """Say which algorithm ``auto`` takes for an allreduce, and what else it saw."""
-        return select.explain(self.topology, nbytes, self._end.machine)
+        return select.explain(
+            self.topology,
+            nbytes,
+            self._end.machine,
+            engine=self._end.alone,
+        )
 
     def split(self, color: int | None, key: int = 0) -> "Communicator | None":
         """Return a communicator of the ranks with the same color, ordered by key.
@@ -213,6 +218,30 @@ class Communicator:
         """Close, unless an error is on its way: the others may not come to a close."""
         if error is None:
             self.close()
+
+    def _known(
+        self, x: Any, op: str, out: Any, algorithm: str
+    ) -> tuple[np.ndarray, operations.Kind, np.ndarray, np.ndarray] | None:
+        """Look a call on NumPy arrays up that is as an earlier one, on one node.
+
+        Return the output, the kind of the call, and both arrays flat; None where
+        something needs a closer look.
+        """
+        if type(x) is not np.ndarray:
+            return None
+        kind = self._end.quick.get((x.dtype, x.size, op, algorithm))
+        if kind is None or not x.flags.c_contiguous:
+            return None
+        flat = x if x.ndim == 1 else x.reshape(-1)
+        if out is None:
+            out = np.empty(x.shape, x.dtype)
+        elif type(out) is not np.ndarray or not out.flags.carray:
+            return None
+        if out is x:
+            return out, kind, flat, flat
+        if out.size != x.size or out.dtype != x.dtype or np.may_share_memory(x, out):
+            return None
+        return out, kind, flat, out if out.ndim == 1 else out.reshape(-1)
 
     def _block(self, operation: Operation) -> Any:
         result: list[Any] = []
@@ -258,12 +287,12 @@ class PersistentAllreduce:
     ) -> None:
         """Check the arguments and agree on them."""
         self.comm, self.x, end = comm, x, comm._end
-        self.call: operations.Allreduce = comm._block(
-            end.agreed(
-                "plan",
-                lambda: operations.prepare_allreduce(end, x, op, out=x, **options),
-            )
-        )
+
+        def prepare() -> tuple[str, operations.Allreduce]:
+            call = operations.prepare_allreduce(end, x, op, out=x, **options)
+            return call.kind.signature, call
+
+        self.call: operations.Allreduce = comm._block(end.agreed("plan", prepare))
 
     def run(self) -> Any:
         """Reduce the array in place, and return it."""

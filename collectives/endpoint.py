@@ -62,14 +62,17 @@ class Endpoint:
         self.topology, self.timeout_s, self.machine = topology, timeout_s, machine
         self.adds, self.failed, self.dead = adds, failed, dead
         self.point, self.library = PointToPoint(self.mpi), Library(self.mpi)
-        self.shared = share(self.mpi, topology)
-        self.agreement = Agreement(control)
+        self.shared: Any = share(self.mpi, topology)
+        self.alone = self.shared is not None and len(topology.nodes) == 1
+        self.agreement = Agreement(control, self.shared.board if self.alone else None)
         self.watch = Watch(alarm, self.report, timeout_s)
         self.running: Execution | None = None
         self.doing = "nothing"
         self.broken: CollectiveError | None = None
         self.told: set[str] = set()
         self.planned: dict[Any, Any] = Recent(KEPT)
+        self.quick: dict[Any, Any] = Recent(KEPT)
+        self.debug = bool(os.environ.get("COLLECTIVES_DEBUG"))
         self.ended = time.monotonic()  # the last operation
 
     def guarded(self, operation: Any, result: list[Any]) -> Operation:
@@ -131,19 +134,33 @@ class Endpoint:
 
     def agree(self, signature: str, error: CollectiveError | None = None) -> Operation:
         """Wait until all ranks have come to the same operation."""
+        self.begin(signature)
+        yield from self.agreement.reach(signature, error)
+        self.heed()
+
+    def begin(self, signature: str) -> None:
+        """Note what this rank does from now on."""
         self.doing = signature
-        if os.environ.get("COLLECTIVES_DEBUG"):
+        if self.debug:
             number = self.agreement.number + 1
             log.warning("rank %d operation %d: %s", self.rank, number, signature)
-        yield from self.agreement.reach(signature, error)
+
+    def heed(self) -> None:
+        """Look for an alarm if this rank has come so late that it was given up."""
         if time.monotonic() - self.ended > self.timeout_s:
-            for _ in range(100):  # the others may have given this rank up: MPI may
-                self.alarm(False)  # need several calls to take their messages in
+            for _ in range(100):  # MPI may need several calls to take messages in
+                self.alarm(False)
 
     def agreed(self, name: str, prepare: Callable[[], tuple[str, Any]]) -> Any:
         """Prepare; agree with all ranks on the signature, or on the error raised."""
+        signature, prepared = yield from self.prepared(name, prepare)
+        yield from self.agree(f"{name}({signature})")
+        return prepared
+
+    def prepared(self, name: str, prepare: Callable[[], Any]) -> Any:
+        """Prepare; what it raises is raised on all ranks."""
         try:
-            signature, prepared = prepare()
+            return prepare()
         except CollectiveError as error:
             yield from self.agree(name, type(error)(f"{name}: {error}"))
             raise
@@ -151,8 +168,6 @@ class Endpoint:
             text = f"{name}: {type(error).__name__}: {error}"
             yield from self.agree(name, InvalidArgument(text))
             raise
-        yield from self.agree(f"{name}({signature})")
-        return prepared
 
     def execute(
         self,
@@ -194,10 +209,8 @@ class Endpoint:
 
     def empty(self, nbytes: int) -> np.ndarray:
         """Return new bytes, registered if the node has shared memory for them."""
-        if self.shared is None or not self.shared.fits(nbytes):
-            return np.empty(nbytes, np.uint8)
-        memory: np.ndarray = self.shared.allocate(nbytes).parts[self.shared.me]
-        return memory
+        memory = None if self.shared is None else self.shared.memory.empty(nbytes)
+        return np.empty(nbytes, np.uint8) if memory is None else memory
 
     def close(self) -> None:
         """Free what was allocated; all ranks call it."""
@@ -229,7 +242,8 @@ def share(mpi: Any, topology: Topology) -> Any:
     """
     from mpi4py import MPI
 
-    from .transports.shm import Shared, room
+    from .transports.shm import NEEDED, Shared
+    from .transports.window import room
 
     group = topology.node(mpi.rank)
     alone = all(len(node) == 1 for node in topology.nodes)
@@ -237,8 +251,9 @@ def share(mpi: Any, topology: Topology) -> Any:
     host = node.Split_type(MPI.COMM_TYPE_SHARED)
     together = host.size == node.size
     host.Free()
-    if mpi.allreduce(not alone and together and room(node), MPI.MIN):
-        return Shared(node, group)
+    if mpi.allreduce(not alone and together and room(node, NEEDED), MPI.LAND):
+        crowded = node.size > len(os.sched_getaffinity(0))
+        return Shared(node, group, crowded)
     node.Free()
     return None
 

@@ -205,13 +205,14 @@ class Execution:
 
 
 class Patience:
-    """How to wait: spin briefly, then yield the core, then sleep; never for ever.
+    """How to wait: yield the core at once, after a while sleep; never for ever.
 
+    Where ranks outnumber cores, who spins keeps from running whom it waits for.
     ``background``, for a thread beside a computation: sleep at once, leave it the core.
     ``alarm(late)`` is called now and then in a long wait; it may raise.
     """
 
-    SPIN, YIELD, NAP_S, LONGEST_S, ALARM_S = 100, 2000, 2e-5, 5e-4, 0.05
+    YIELDS, NAP_S, LONGEST_S, ALARM_S = 2000, 2e-5, 5e-4, 0.05
 
     def __init__(
         self,
@@ -222,7 +223,7 @@ class Patience:
     ) -> None:
         """Wait at most ``timeout_s`` seconds without progress."""
         self.timeout_s, self.alarm = timeout_s, alarm
-        self.begin = self.SPIN + self.YIELD if background else 0
+        self.begin = self.YIELDS if background else 0
         self.idle, self.last, self.deadline, self.ring = self.begin, -1, 0.0, 0.0
 
     def drive(self, progress: Iterable[int]) -> None:
@@ -231,12 +232,13 @@ class Patience:
         Raises:
             Stalled: the time was up, and ``alarm`` has not raised something better.
         """
+        self.idle, self.last, self.deadline = self.begin, -1, 0.0
         for done in progress:
             self.observe(done)
-            naps = self.idle - self.SPIN - self.YIELD
+            naps = self.idle - self.YIELDS
             if naps > 0:
                 time.sleep(min(self.NAP_S * naps, self.LONGEST_S))
-            elif self.idle > self.SPIN:
+            else:
                 os.sched_yield()
 
     def observe(self, done: int) -> None:
@@ -248,8 +250,6 @@ class Patience:
         if done != self.last:
             self.idle, self.last, self.deadline = self.begin, done, 0.0
         self.idle += 1
-        if self.idle <= self.SPIN:
-            return
         now = time.monotonic()
         if not self.deadline:
             self.deadline, self.ring = now + self.timeout_s, now + self.ALARM_S

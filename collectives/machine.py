@@ -27,7 +27,8 @@ class Machine:
     """Links inside a node and between nodes, and the speed of additions.
 
     ``inter.beta`` is that of a whole node's wire if it is ``shared``, else of a rank's;
-    a node has ``local`` ranks.
+    a node has ``local`` ranks.  ``node`` is the link of group calls in a node, where
+    that is not the one of messages.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Machine:
     shared: bool = False
     local: int = 1
     source: str = ""
+    node: Link | None = None
 
     @classmethod
     def uniform(cls, alpha: float, beta: float, gamma: float) -> "Machine":
@@ -54,7 +56,11 @@ class Machine:
             return PRESETS[name]
         try:
             fields = json.loads(Path(name).read_text("utf-8"))
-            fields |= {key: Link(*fields[key]) for key in ("intra", "inter")}
+            fields |= {
+                key: Link(*fields[key])
+                for key in ("intra", "inter", "node")
+                if fields.get(key)
+            }
             return cls(**fields)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise InvalidArgument(
@@ -65,6 +71,11 @@ class Machine:
     def save(self, path: str) -> None:
         """Write the JSON that `load` reads."""
         Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", "utf-8")
+
+    @property
+    def engine(self) -> Link:
+        """The link of group calls inside a node."""
+        return self.node or self.intra
 
     def between(self, topology: Topology, a: int, b: int) -> Link:
         """Return the link from rank ``a`` to rank ``b``."""
@@ -154,6 +165,7 @@ PRESETS = {
             inter=Link(20e-6, 1 / 1.2e9),
             gamma=1 / 6e9,
             shared=True,
+            node=Link(1e-6, 1 / 8e9),
             source="a processor core over shared memory, and 10 GbE: chosen by us, "
             "replaced by what is measured where that exists",
         ),

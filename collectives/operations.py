@@ -3,12 +3,14 @@
 Each prepares its arguments, agrees on them with all ranks, and runs a plan.
 """
 
+from math import prod
 from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import algorithms, select
+from .agreement import digest
 from .arrays import Array, DType, as_array, output_for
 from .chunk import Chunk
 from .endpoint import Endpoint, Operation
@@ -18,13 +20,23 @@ from .reduction import Reduction
 from .step import Exchange
 
 
+class Kind(NamedTuple):
+    """What all calls of one kind share: what to agree on, and how to carry it out."""
+
+    signature: str
+    code: int  # digest of the signature
+    reduction: Reduction
+    plan: Plan
+    job: Any  # of the board's engine, if that takes the whole call
+    small: bool  # the data travel beside the card
+
+
 class Allreduce(NamedTuple):
     """An allreduce that has been checked."""
 
     x: Array
     out: Array
-    reduction: Reduction
-    plan: Plan
+    kind: Kind
 
 
 def prepare_allreduce(
@@ -38,16 +50,20 @@ def prepare_allreduce(
     postscale: float = 1.0,
     wire: str | None = None,
     deterministic: bool = False,
-) -> tuple[str, Allreduce]:
-    """Check the arguments; return their signature, alike on all ranks, and the call."""
+) -> Allreduce:
+    """Check the arguments."""
     array = as_array(x)
     result = output_for(array, out)
     scales = float(prescale), float(postscale)
-    asked = array.dtype, array.data.size, op, algorithm, scales, wire, deterministic
+    count = array.data.size
+    asked = array.dtype, count, op, algorithm, scales, wire, deterministic
     if asked not in end.planned:
         end.planned[asked] = planned(end, *asked)
-    signature, reduction, plan = end.planned[asked]
-    return signature, Allreduce(array, result, reduction, plan)
+        plain = scales == (1.0, 1.0) and wire is None and not deterministic
+        kind, storage = end.planned[asked], array.dtype.storage
+        if plain and kind.job is not None and storage.name == array.dtype.name:
+            end.quick[storage, count, op, algorithm] = kind
+    return Allreduce(array, result, end.planned[asked])
 
 
 def planned(
@@ -59,8 +75,8 @@ def planned(
     scales: tuple[float, float],
     wire: str | None,
     deterministic: bool,
-) -> tuple[str, Reduction, Plan]:
-    """Choose the algorithm and plan it; return also what the other ranks must match."""
+) -> Kind:
+    """Choose the algorithm and plan it."""
     reduction = Reduction.of(
         op, dtype, end.size, wire=wire, scales=scales, deterministic=deterministic
     )
@@ -70,23 +86,73 @@ def planned(
         count * reduction.wire.itemsize,
         end.machine,
         native=reduction.wire == dtype and end.adds(dtype, reduction.op),
+        engine=end.alone,
         deterministic=deterministic,
     )
-    plan = end.plan(chosen, "schedule", count, reduction.work)
     end.tell(f"allreduce of {count * dtype.itemsize} bytes: {chosen}")
     signature = (
-        f"count={count}, dtype={dtype.name}, op={op}, algorithm={chosen}, "
-        f"wire={reduction.wire.name}, prescale={scales[0]}, postscale={scales[1]}"
+        f"allreduce(count={count}, dtype={dtype.name}, op={op}, algorithm={chosen}, "
+        f"wire={reduction.wire.name}, prescale={scales[0]}, postscale={scales[1]})"
     )
-    return signature, reduction, plan
+    plan = end.plan(chosen, "schedule", count, reduction.work)
+    job = None
+    if chosen == "shared" and end.alone and reduction.wire == dtype and scales[0] == 1:
+        job = end.shared.job("allreduce", count, dtype, reduction.accumulator())
+    small = job is not None and end.shared.small(count * dtype.itemsize)
+    return Kind(signature, digest(signature), reduction, plan, job, small)
+
+
+def allreduce(end: Endpoint, x: Any, op: str, out: Any, **options: Any) -> Any:
+    """Combine on all ranks."""
+    call = yield from end.prepared(
+        "allreduce", lambda: prepare_allreduce(end, x, op, out=out, **options)
+    )
+    yield from run_allreduce(end, call)
+    return call.out.value if out is None else out
 
 
 def run_allreduce(end: Endpoint, call: Allreduce) -> Operation:
-    """Carry out an allreduce on which all ranks have agreed."""
-    x, out, reduction, plan = call
+    """Agree on an allreduce, and carry it out."""
+    x, out, kind = call
+    if kind.job is not None:
+        yield from together(end, kind, x.data, out.data)
+        return
+    yield from end.agree(kind.signature)
+    yield from step_by_step(end, call)
+
+
+def step_by_step(end: Endpoint, call: Allreduce) -> Operation:
+    """Run the plan of an allreduce on which all ranks have agreed."""
+    x, out, (_, _, reduction, plan, _, _) = call
     data = reduction.working(x, out)
     yield from end.execute(plan, data, reduction.work, reduction.op, reduction.wire)
     reduction.finish(data, out.data)
+
+
+def together(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> Operation:
+    """Agree on the board, and reduce flat ``x`` into ``out`` in shared memory."""
+    engine, agreement, job = end.shared, end.agreement, kind.job
+    board = engine.board
+    end.begin(kind.signature)
+    agreement.number += 1
+    number = agreement.number
+    if kind.small:
+        beside = board.beside(number, job.count, x.dtype)
+        beside[board.me][...] = x
+        board.post(number, kind.code)
+    else:
+        place, way = engine.memory.place, engine.rings.choose(x.nbytes)
+        start = place(x)
+        goal = start if out is x else place(out)
+        board.post(number, kind.code, place=start, goal=goal, way=way)
+    yield from board.posted(number)
+    if not board.agree(number, kind.code):
+        agreement.explain(kind.signature)
+    end.heed()
+    if kind.small:
+        engine.run(job.combine, beside, [out])
+    else:
+        yield from engine.perform(job, x, out, *board.places(number))
 
 
 def run_planned(end: Endpoint, call: Allreduce) -> Operation:
@@ -94,19 +160,29 @@ def run_planned(end: Endpoint, call: Allreduce) -> Operation:
 
     The MPI library's own blocks without a deadline: so all ranks must have come.
     """
-    end.doing = f"planned allreduce({say(call.x)})"
-    if call.plan.native:
-        yield from end.agree(end.doing)
-    yield from run_allreduce(end, call)
+    if call.kind.plan.native or call.kind.job is not None:
+        yield from run_allreduce(end, call)
+        return
+    end.doing = f"planned {call.kind.signature}"
+    yield from step_by_step(end, call)
 
 
-def allreduce(end: Endpoint, x: Any, op: str, out: Any, **options: Any) -> Any:
-    """Combine on all ranks."""
-    call = yield from end.agreed(
-        "allreduce", lambda: prepare_allreduce(end, x, op, out=out, **options)
-    )
-    yield from run_allreduce(end, call)
-    return call.out.value if out is None else out
+def empty(end: Endpoint, shape: Any, dtype: Any) -> Any:
+    """Return a new array, registered where the node has shared memory."""
+
+    def prepare() -> tuple[str, Any]:
+        lengths = shape if isinstance(shape, tuple | list) else (shape,)
+        lengths = tuple(index(length) for length in lengths)
+        like = np.dtype(dtype)
+        if min(lengths, default=0) < 0:
+            raise InvalidArgument(f"shape {shape}: expected lengths from 0")
+        if like.hasobject:
+            raise InvalidArgument(f"dtype {like}: Python objects cannot be shared")
+        return f"{lengths}, {like}", (lengths, like)
+
+    lengths, like = yield from end.agreed("empty", prepare)
+    memory = end.empty(prod(lengths) * like.itemsize)
+    return memory.view(like).reshape(lengths)
 
 
 def reduce_scatter(end: Endpoint, x: Any, op: str, algorithm: str) -> Any:

@@ -6,6 +6,7 @@ torch is loaded already, being 5 to 20 times NumPy's; the bits are the same.
 """
 
 import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ UFUNCS = {"sum": np.add, "prod": np.multiply, "min": np.minimum, "max": np.maxim
 TORCH = {"sum": "add", "prod": "mul", "min": "minimum", "max": "maximum"}
 OPS = ("sum", "mean", "prod", "min", "max")
 HALVES = ("float16", "bfloat16")
+BLOCK_BYTES = 1 << 18  # combined at a time: they stay in the cache
 BLOCK = 1 << 15  # elements widened at a time: they stay in the cache
 
 
@@ -58,35 +60,88 @@ def combine(
         target[block] = narrow(dtype, wide)
 
 
-@np.errstate(all="ignore")  # inf and nan are results, on all ranks
-def accumulate(
-    op: str, dtype: DType, sources: list[np.ndarray], targets: list[np.ndarray]
-) -> None:
-    """Combine two or more ``sources`` from left to right into all ``targets``.
+class Accumulator:
+    """Combine arrays of all ranks, in the order of the ranks.
 
-    In blocks that stay in the cache; half types in float32, rounded once.  A target may
-    be a source.
+    Works in blocks that stay in the cache; half types in float32, rounded once.  The
+    result is multiplied by ``scale``.
     """
-    torch = sys.modules.get("torch") if dtype.name in HALVES else None
-    if torch is not None:
-        add = getattr(torch, TORCH[op])
-        inputs = [as_tensor(torch, dtype, x) for x in sources]
-        outputs = [as_tensor(torch, dtype, x) for x in targets]
-        for block in blocks(sources[0].size):
-            total = inputs[0][block].float()
-            for x in inputs[1:]:
-                add(total, x[block].float(), out=total)
-            for y in outputs:
-                y[block].copy_(total)
-        return
-    for block in blocks(sources[0].size):
-        total = widen(dtype, sources[0][block])
-        total = UFUNCS[op](total, widen(dtype, sources[1][block]))
-        for x in sources[2:]:
-            UFUNCS[op](total, widen(dtype, x[block]), out=total)
-        result = narrow(dtype, total) if dtype.name in HALVES else total
+
+    def __init__(self, op: str, dtype: DType, scale: float = 1.0) -> None:
+        """``op`` is sum, prod, min or max."""
+        self.op, self.dtype, self.ufunc = op, dtype, UFUNCS[op]
+        self.half = dtype.name in HALVES
+        wide = np.dtype(np.float32) if self.half else dtype.storage
+        self.block = BLOCK_BYTES // wide.itemsize
+        self.factor = None if scale == 1.0 else wide.type(scale)
+        self.wide = wide
+        self.scratch: Any = None
+
+    def __call__(self, sources: list[np.ndarray], targets: list[np.ndarray]) -> None:
+        """Combine two or more ``sources`` into all ``targets``, which may be sources.
+
+        A target is written when all that it overlaps has been read.
+        """
+        torch = sys.modules.get("torch") if self.half else None
+        size, combine = sources[0].size, self.plain
+        if self.half and torch is None:
+            combine = self.widened
+        elif torch is not None:
+            combine = partial(self.by_torch, torch)
+            sources = [as_tensor(torch, self.dtype, x) for x in sources]
+            targets = [as_tensor(torch, self.dtype, y) for y in targets]
+        if size <= self.block:
+            combine(sources, targets)
+            return
+        for start in range(0, size, self.block):
+            part = slice(start, start + self.block)
+            combine([x[part] for x in sources], [y[part] for y in targets])
+
+    def plain(self, sources: list[np.ndarray], targets: list[np.ndarray]) -> None:
+        """Combine a block of elements whose sums are of their own type."""
+        ufunc, target = self.ufunc, targets[0]
+        left, *middle, right = sources
+        if middle:
+            if self.scratch is None:
+                self.scratch = np.empty(self.block, self.wide)
+            total = self.scratch[: target.size]
+            for x in middle:
+                ufunc(left, x, out=total)
+                left = total
+        ufunc(left, right, out=target)
+        if self.factor is not None:
+            np.multiply(target, self.factor, out=target)
+        for y in targets[1:]:
+            y[...] = target
+
+    def by_torch(self, torch: Any, sources: list[Any], targets: list[Any]) -> None:
+        """Combine a block of half types by torch's kernels."""
+        add, target = getattr(torch, TORCH[self.op]), targets[0]
+        if len(sources) == 2 and self.factor is None:
+            add(*sources, out=target)  # widens, and rounds once
+        else:
+            if self.scratch is None:
+                self.scratch = torch.empty(2, self.block)
+            total, other = self.scratch[:, : len(target)]
+            total.copy_(sources[0])
+            for x in sources[1:]:
+                add(total, other.copy_(x), out=total)
+            if self.factor is not None:
+                total.mul_(float(self.factor))
+            target.copy_(total)
+        for y in targets[1:]:
+            y.copy_(target)
+
+    def widened(self, sources: list[np.ndarray], targets: list[np.ndarray]) -> None:
+        """Combine a block of half types by NumPy."""
+        total = widen(self.dtype, sources[0])
+        for x in sources[1:]:
+            total = self.ufunc(total, widen(self.dtype, x))
+        if self.factor is not None:
+            total = total * self.factor
+        result = narrow(self.dtype, total)
         for y in targets:
-            y[block] = result
+            y[...] = result
 
 
 @np.errstate(all="ignore")  # inf and nan are results, on all ranks

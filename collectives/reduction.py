@@ -56,6 +56,10 @@ class Reduction(NamedTuple):
             op, before, after = "sum", before / power, after * power / size
         return cls(op, dtype, wider(dtype, travels), travels, before, after)
 
+    def accumulator(self) -> ops.Accumulator:
+        """Return what makes the whole reduction at once, where nothing travels."""
+        return ops.Accumulator(self.op, self.dtype, self.before * self.after)
+
     def working(self, x: Array, out: Array) -> np.ndarray:
         """Copy ``x`` to where the sums are made: ``out``, or wider scratch."""
         if self.work == self.dtype:

@@ -9,26 +9,31 @@ from .topology import Topology
 
 DETERMINISTIC = "rank_order"
 NATIVE = "native"
+SHARED = "shared"
 
 
 @lru_cache(maxsize=1024)
 def ranking(
-    topology: Topology, nbytes: int, machine: Machine, native: bool
+    topology: Topology, nbytes: int, machine: Machine, native: bool, engine: bool
 ) -> list[tuple[float, str]]:
     """Return predicted seconds and names of all candidates, fastest first.
 
     ``native``: the MPI library can combine the type by itself, and is a candidate.
+    ``engine``: all ranks are on one node, whose memory they share.
     """
     found = []
     for name in algorithms.names():
         if name == DETERMINISTIC or (name == NATIVE and not native):
+            continue
+        if name == SHARED and not engine:
             continue
         try:
             cost = algorithms.load(name).cost(topology, nbytes, machine)
         except UnsupportedTopology:
             continue
         found.append((cost, name))
-    return sorted(found)
+    # Of equal predictions the engine's own call first: it is the shortest way.
+    return sorted(found, key=lambda c: (float(f"{c[0]:.6g}"), c[1] != SHARED, c[1]))
 
 
 def choose(
@@ -38,6 +43,7 @@ def choose(
     machine: Machine,
     *,
     native: bool,
+    engine: bool = False,
     deterministic: bool = False,
 ) -> str:
     """Return the name of the algorithm to run.
@@ -54,7 +60,7 @@ def choose(
             )
         return DETERMINISTIC
     if algorithm == "auto":
-        return ranking(topology, nbytes, machine, native)[0][1]
+        return ranking(topology, nbytes, machine, native, engine)[0][1]
     algorithms.load(algorithm)
     if algorithm == NATIVE and not native:
         raise InvalidArgument(
@@ -65,13 +71,18 @@ def choose(
 
 
 def explain(
-    topology: Topology, nbytes: int, machine: Machine, native: bool = True
+    topology: Topology,
+    nbytes: int,
+    machine: Machine,
+    native: bool = True,
+    engine: bool = False,
 ) -> str:
     """Return the candidates for an allreduce of ``nbytes``, the chosen one first."""
     lines = [
         f"allreduce of {nbytes} bytes, {topology.describe()}, as on {machine.name}"
     ]
-    for i, (seconds, name) in enumerate(ranking(topology, nbytes, machine, native)):
+    found = ranking(topology, nbytes, machine, native, engine)
+    for i, (seconds, name) in enumerate(found):
         mark = "->" if i == 0 else "  "
         lines.append(f"{mark} {name:20} {seconds * 1e6:12.1f} us predicted")
     return "\n".join(lines)

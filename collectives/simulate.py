@@ -115,7 +115,7 @@ class Clock:
         topology, chunk = self.topology, call.chunk
         inside = len({topology.node_of[rank] for rank in call.group}) == 1
         machine = self.machine
-        link = machine.intra if inside else machine.flat(topology, crossing=1)
+        link = machine.engine if inside else machine.flat(topology, crossing=1)
         ports = [(way, rank, inside) for rank in call.group for way in ("in", "out")]
         start = max(self.idle(rank, chunk) for rank in call.group)
         start = max([start, *(self.free[port] for port in ports)])

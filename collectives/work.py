@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
 from typing import Any
 
 from .errors import CollectiveError, Stalled
@@ -99,6 +98,7 @@ class Lane:
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.turn = threading.Lock()  # held by the thread that makes progress
+        self.front = patience(False)  # of the caller's thread
         self.clock, self.polled = patience(True), 0.0
         self.queue: deque[Work] = deque()
         self.thread: threading.Thread | None = None
@@ -126,8 +126,12 @@ class Lane:
             return self.submit(steps, result).wait()
         if self.closed:
             raise CollectiveError("this communicator has been closed")
-        with self.turn, closing(steps):
-            self.patience(False).drive(steps)
+        with self.turn:
+            try:
+                self.front.drive(steps)
+            except BaseException:
+                steps.close()
+                raise
         return result[0] if result else None
 
     def run_forever(self) -> None:

@@ -31,8 +31,8 @@ def schedule(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
 def cost(topology: Topology, nbytes: int, machine: Machine) -> float:
     """Predict seconds by the formula above, for the largest node."""
     local, wire = max(map(len, topology.nodes)), machine.wire(1)
-    node = machine.group_call("reduce", local, nbytes, machine.intra)
-    node += machine.group_call("broadcast", local, nbytes, machine.intra)
+    node = machine.group_call("reduce", local, nbytes, machine.engine)
+    node += machine.group_call("broadcast", local, nbytes, machine.engine)
     return node + halving_doubling.allreduce_cost(
         len(topology.nodes), nbytes, wire, machine.gamma
     )

@@ -9,7 +9,7 @@
     node 1:  2   3      the node gathers
 
 As many network cards as ranks can work at once.  Unequal nodes cut the buffer
-differently; see `torus2d.columns`.  On a single node it is the node's own allreduce.
+differently; see `torus2d.columns`.
 
 The same idea as UCC's split-rail allreduce: https://github.com/openucx/ucc
 """
@@ -25,9 +25,6 @@ from .torus2d import columns
 def schedule(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
     """Sum ``chunk`` over all ranks."""
     node = topology.node(rank)
-    if len(topology.nodes) == 1:
-        yield GroupCall("allreduce", node, chunk)
-        return
     yield GroupCall("reduce_scatter", node, chunk)
     yield from wire(topology, rank, chunk)
     yield GroupCall("allgather", node, chunk)
@@ -44,10 +41,7 @@ def wire(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
 
 
 def cost(topology: Topology, nbytes: int, machine: Machine) -> float:
-    """Predict seconds by the formula above; of one node, its group call's."""
-    if len(topology.nodes) == 1:
-        p = topology.size
-        return machine.group_call("allreduce", p, nbytes, machine.intra) if p > 1 else 0
+    """Predict seconds by the formula above."""
     return sum(stages(topology, nbytes, machine))
 
 
@@ -64,7 +58,7 @@ def stages(
         len(sizes), share, machine.wire(local), machine.gamma
     )
     return (
-        machine.group_call("reduce_scatter", local, nbytes, machine.intra),
+        machine.group_call("reduce_scatter", local, nbytes, machine.engine),
         exchange,
-        machine.group_call("allgather", local, nbytes, machine.intra),
+        machine.group_call("allgather", local, nbytes, machine.engine),
     )

@@ -6,7 +6,7 @@ import pytest
 from collectives import Communicator, Topology
 from collectives.arrays import DTYPES
 from collectives.executor import Patience
-from collectives.ops import OPS, accumulate
+from collectives.ops import OPS, Accumulator
 from collectives.step import KINDS, ROOTED, GroupCall
 
 pytestmark = pytest.mark.mpi
@@ -44,7 +44,7 @@ def test_each_kind_does_what_it_says(comm, engine, registered, kind, count, dire
 
     size, me = comm.size, comm.rank
     data = registered[:count] if direct else np.empty(count, np.float32)
-    assert (engine.locate(data)[0] > 0) == direct
+    assert (engine.memory.place(data) > 0) == direct
     total = sum(given(rank, count) for rank in range(size))
     pieces = [slice(*piece) for piece in Chunk(0, count).split(size)]
     for root in range(size) if kind in ROOTED else [None]:
@@ -88,7 +88,7 @@ def test_sums_are_made_in_rank_order(comm, name):
         sources.append(data)
     expected = sources[0].copy()
     if comm.size > 1:
-        accumulate("sum", dtype, sources, [expected])
+        Accumulator("sum", dtype)(sources, [expected])
     mine = comm.empty(count, dtype.storage)
     for data in (mine, np.empty(count, dtype.storage)):
         data[:] = sources[comm.rank]
@@ -96,7 +96,7 @@ def test_sums_are_made_in_rank_order(comm, name):
         if name == "bfloat16":
             torch = pytest.importorskip("torch")
             x = torch.from_numpy(data).view(torch.bfloat16)
-        comm.allreduce(x, out=x, algorithm="split_rail")
+        comm.allreduce(x, out=x, algorithm="shared")
         np.testing.assert_array_equal(data, expected)
 
 
@@ -129,16 +129,16 @@ def test_registered_arrays_outlive_their_communicator(comm):
 
 
 def test_without_room_arrays_are_ordinary(comm, monkeypatch, caplog):
-    from collectives.transports import shm
+    from collectives.transports import window
 
     class Full:
         f_bavail, f_frsize = 1, 4096
 
-    monkeypatch.setattr(shm.os, "statvfs", lambda path: Full)
+    monkeypatch.setattr(window.os, "statvfs", lambda path: Full)
     array = comm.empty(10_000)
     array[:] = comm.rank
     if comm.size > 1:
-        assert comm._end.shared.locate(array) == (0, 0)
+        assert comm._end.shared.memory.place(array) == 0
         assert "/dev/shm has 4096 free" in caplog.text
     comm.allreduce(array, out=array, algorithm="split_rail")
     assert (array == sum(range(comm.size))).all()
@@ -155,3 +155,67 @@ def test_ranks_that_ask_for_different_memory_all_raise(comm):
         pytest.skip("one rank has nobody to differ from")
     with pytest.raises(ShapeMismatch, match="empty"):
         comm.empty(10 + (comm.rank == 1))
+
+
+def test_dropped_arrays_are_used_again_and_spare_ones_freed(comm):
+    if comm.size == 1:
+        pytest.skip("one rank has no shared memory")
+    from collectives.transports.window import SPARE
+
+    memory = comm._end.shared.memory
+    for _ in range(50):
+        comm.empty(100_000)
+    before = len(memory.regions)
+    for count in range(1, 12):  # no two fit the same region
+        comm.empty(count * 1_000_000)
+    assert len(memory.regions) <= before + SPARE + 2
+    held = [comm.empty(5000) for _ in range(3)]
+    for i, array in enumerate(held):
+        array[:] = i
+    for i, array in enumerate(held):
+        assert (array == i).all()
+
+
+@pytest.mark.parametrize("count", [1, 3, 255, 256, 257, 16_384, 16_385, 400_000])
+def test_repeated_calls_take_new_slots_and_stay_right(comm, count):
+    """More calls than there are places, in place and out of place, mixed kinds."""
+    mine, out = np.empty(count, np.int32), np.empty(count, np.int32)
+    p = comm.size
+    for i in range(70 if count < 20_000 else 12):
+        mine[:] = comm.rank + i
+        comm.allreduce(mine, out=out, algorithm="shared")
+        assert out[0] == out[-1] == p * i + p * (p - 1) // 2
+        comm.allreduce(mine, "max", out=mine, algorithm="shared")
+        assert mine[0] == mine[-1] == p - 1 + i
+
+
+def test_a_mismatch_is_told_before_anything_is_written(comm):
+    from collectives import ShapeMismatch
+
+    if comm.size == 1:
+        pytest.skip("one rank has nobody to differ from")
+    for count in (5, 100_000):
+        x = np.ones(count + (comm.rank == 1), np.float32)
+        for _ in range(2):  # the second call takes the short way
+            comm.allreduce(np.ones(count, np.float32), algorithm="shared")
+            with pytest.raises(ShapeMismatch, match=f"count={count + 1}"):
+                comm.allreduce(x, out=x, algorithm="shared")
+        assert (x == 1).all()
+
+
+def test_overflow_is_a_result_and_no_warning(comm):
+    x = np.full(5, 3e38, np.float32)
+    out = comm.allreduce(x, algorithm="shared")
+    assert np.isinf(out).all() or comm.size == 1
+
+
+def test_several_nodes_have_no_shared_algorithm(comm):
+    from collectives import UnsupportedTopology
+
+    if comm.size == 1:
+        pytest.skip("one rank is one node")
+    layout = Topology.sized([1, comm.size - 1])
+    with Communicator(topology=layout, timeout_s=30) as nodes:
+        with pytest.raises(UnsupportedTopology, match="choose split_rail"):
+            nodes.allreduce(np.ones(3), algorithm="shared")
+        assert nodes.allreduce(np.ones(3))[0] == comm.size
