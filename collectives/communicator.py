@@ -59,6 +59,7 @@ class Communicator:
         self._lane = Lane(self._end.patience, threaded)
         where = f"{topology.describe()}, layout {digest(repr(topology)):014x}"
         self._block(self._end.agree(f"Communicator({where})"))
+        self._end.share()
         self._end.tell(topology.describe())
 
     def allreduce(

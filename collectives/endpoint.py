@@ -62,9 +62,9 @@ class Endpoint:
         self.topology, self.timeout_s, self.machine = topology, timeout_s, machine
         self.adds, self.failed, self.dead = adds, failed, dead
         self.point, self.library = PointToPoint(self.mpi), Library(self.mpi)
-        self.shared: Any = share(self.mpi, topology)
-        self.alone = self.shared is not None and len(topology.nodes) == 1
-        self.agreement = Agreement(control, self.shared.board if self.alone else None)
+        self.shared: Any = None  # the engine of the node
+        self.alone = False  # all ranks are on it
+        self.agreement = Agreement(control)
         self.watch = Watch(alarm, self.report, timeout_s)
         self.running: Execution | None = None
         self.doing = "nothing"
@@ -74,6 +74,12 @@ class Endpoint:
         self.quick: dict[Any, Any] = Recent(KEPT)
         self.debug = bool(os.environ.get("COLLECTIVES_DEBUG"))
         self.ended = time.monotonic()  # the last operation
+
+    def share(self) -> None:
+        """Share the memory of the node; the ranks have agreed on the topology."""
+        self.shared = share(self.mpi, self.topology)
+        self.alone = self.shared is not None and len(self.topology.nodes) == 1
+        self.agreement.board = self.shared.board if self.alone else None
 
     def guarded(self, operation: Any, result: list[Any]) -> Operation:
         """Run an operation; remember what leaves the communicator unusable."""
