@@ -16,8 +16,9 @@ from . import select
 from .agreement import Agreement
 from .arrays import DType
 from .errors import CollectiveError, InvalidArgument, RankFailed, Stalled
-from .executor import Execution, Patience
+from .executor import Execution
 from .machine import Machine
+from .patience import Patience
 from .plan import Plan, plan_for
 from .topology import Topology
 from .watch import Report, Watch

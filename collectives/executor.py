@@ -1,19 +1,16 @@
 """Executor: run one rank's plan on real memory, several steps in flight.
 
 `execute` is an iterator that does whatever can be done and yields when it can only
-wait; `Patience`, the only code that waits, decides how.  So the same code runs on the
+wait; `Patience` decides how.  So the same code runs on the
 caller's thread, on a communication thread, or a little in every ``test()``.
 """
 
-import os
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from .arrays import DType
-from .errors import Stalled
 from .ops import combine, convert
 from .plan import Plan, Task
 from .step import Exchange, GroupCall
@@ -192,60 +189,3 @@ class Execution:
             return False
         self.ended[flight.index] = 1
         return True
-
-
-class Patience:
-    """How to wait: spin briefly, then yield the core, then sleep; never for ever.
-
-    ``background``, for a thread beside a computation: sleep at once, leave it the core.
-    ``alarm(late)`` is called now and then in a long wait; it may raise.
-    """
-
-    SPIN, YIELD, NAP_S, LONGEST_S, ALARM_S = 100, 2000, 2e-5, 5e-4, 0.05
-
-    def __init__(
-        self,
-        timeout_s: float,
-        *,
-        background: bool = False,
-        alarm: Callable[[bool], None] | None = None,
-    ) -> None:
-        """Wait at most ``timeout_s`` seconds without progress."""
-        self.timeout_s, self.alarm = timeout_s, alarm
-        self.begin = self.SPIN + self.YIELD if background else 0
-        self.idle, self.last, self.deadline, self.ring = self.begin, -1, 0.0, 0.0
-
-    def drive(self, progress: Iterable[int]) -> None:
-        """Run an iterator, which yields how far it is, to its end.
-
-        Raises:
-            Stalled: the time was up, and ``alarm`` has not raised something better.
-        """
-        for done in progress:
-            self.observe(done)
-            naps = self.idle - self.SPIN - self.YIELD
-            if naps > 0:
-                time.sleep(min(self.NAP_S * naps, self.LONGEST_S))
-            elif self.idle > self.SPIN:
-                os.sched_yield()
-
-    def observe(self, done: int) -> None:
-        """Note how far a waiting iterator is, without waiting.
-
-        Raises:
-            Stalled: as `drive`.
-        """
-        if done != self.last:
-            self.idle, self.last, self.deadline = self.begin, done, 0.0
-        self.idle += 1
-        if self.idle <= self.SPIN:
-            return
-        now = time.monotonic()
-        if not self.deadline:
-            self.deadline, self.ring = now + self.timeout_s, now + self.ALARM_S
-        late = now > self.deadline
-        if (late or now > self.ring) and self.alarm is not None:
-            self.ring = now + self.ALARM_S
-            self.alarm(late)
-        if late:
-            raise Stalled(f"no progress within {self.timeout_s:g} s")

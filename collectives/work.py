@@ -14,7 +14,7 @@ from contextlib import closing
 from typing import Any
 
 from .errors import CollectiveError, Stalled
-from .executor import Patience
+from .patience import Patience
 
 Steps = Generator[int, None, Any]  # closed where they are given up, not some day later
 

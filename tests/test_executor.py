@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network import Network, run
 
-from collectives import Stalled, Topology, algorithms, plan
+from collectives import Topology, algorithms, plan
 from collectives.arrays import DTYPES
-from collectives.executor import Execution, Patience
+from collectives.executor import Execution
 from collectives.order import Waits
 
 F32 = DTYPES["float32"]
@@ -168,32 +168,3 @@ def test_the_report_of_a_stall_says_where_the_rank_waits():
     next(iter(execution))
     assert execution.position().startswith("0 of 4 steps done, waits in step 1 for ")
     assert "rank 0 to send and rank 2 to receive" in execution.position()
-
-
-def test_waiting_ends_at_the_deadline_unless_there_is_progress():
-    def waiting():
-        while True:
-            yield 0
-
-    with pytest.raises(Stalled, match=r"no progress within 0\.05 s"):
-        Patience(0.05).drive(waiting())
-    with pytest.raises(Stalled, match="within 0 s"):
-        Patience(0.0, background=True).drive(waiting())
-    Patience(0.0, background=True).drive(iter(range(50)))  # each one is progress
-
-
-def test_a_long_wait_listens_for_alarms():
-    heard = []
-
-    def alarm(late):
-        heard.append(late)
-        if late:
-            raise Stalled("all of it")
-
-    def waiting():
-        while True:
-            yield 0
-
-    with pytest.raises(Stalled, match="all of it"):
-        Patience(0.2, alarm=alarm).drive(waiting())
-    assert heard[-1] and not any(heard[:-1]) and len(heard) > 1

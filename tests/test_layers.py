@@ -17,7 +17,7 @@ LAYERS = [
     "topology algorithms machine lowering order",
     "world proof verify simulate show",
     "arrays ops reduction transports plan",
-    "executor work select agreement watch endpoint operations objects",
+    "patience executor work select agreement watch endpoint operations objects",
     "communicator",
     "frameworks testing doctor",
 ]
