@@ -161,10 +161,18 @@ class Endpoint:
         dtype: DType,
         op: str = "sum",
         wire: DType | None = None,
+        source: np.ndarray | None = None,
     ) -> Operation:
-        """Run a plan on flat storage."""
+        """Run a plan on flat storage ``data``; the input may lie in ``source``."""
         self.running = Execution(
-            plan, data, dtype, op, self.point, wire=wire, engine=self.library
+            plan,
+            data,
+            dtype,
+            op,
+            self.point,
+            wire=wire,
+            source=source,
+            engine=self.library,
         )
         yield from self.running
         self.running = None

@@ -84,8 +84,11 @@ def planned(
 def run_allreduce(end: Endpoint, call: Allreduce) -> Operation:
     """Carry out an allreduce on which all ranks have agreed."""
     x, out, reduction, plan = call
-    data = reduction.working(x, out)
-    yield from end.execute(plan, data, reduction.work, reduction.op, reduction.wire)
+    source = x.data if reduction.direct else None
+    data = out.data if reduction.direct else reduction.working(x, out)
+    yield from end.execute(
+        plan, data, reduction.work, reduction.op, reduction.wire, source
+    )
     reduction.finish(data, out.data)
 
 

@@ -56,6 +56,11 @@ class Reduction(NamedTuple):
             op, before, after = "sum", before / power, after * power / size
         return cls(op, dtype, wider(dtype, travels), travels, before, after)
 
+    @property
+    def direct(self) -> bool:
+        """Whether the steps can take the input where it is, unscaled and unrounded."""
+        return self.work == self.dtype == self.wire and self.before == 1.0
+
     def working(self, x: Array, out: Array) -> np.ndarray:
         """Copy ``x`` to where the sums are made: ``out``, or wider scratch."""
         if self.work == self.dtype:

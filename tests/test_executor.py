@@ -1,4 +1,5 @@
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -32,16 +33,25 @@ def inputs_of(size, count):
     ]
 
 
-def reduce_all(all_plans, seed, dtype=F32, wire=None, inputs=None, count=0):
+def reduce_all(
+    all_plans, seed, dtype=F32, wire=None, inputs=None, count=0, apart=False
+):
     """Run the plans of all ranks on a random network; return what each ends with."""
-    source, size = random.Random(seed), len(all_plans)
-    network = Network(source)
+    chance, size = random.Random(seed), len(all_plans)
+    network = Network(chance)
     data = [x.copy() for x in inputs or inputs_of(size, count)]
+    sources = [None] * size
+    if apart:
+        sources, data = data, [np.full_like(x, np.nan) for x in data]
+        for source in sources:
+            source.flags.writeable = False
     executions = [
-        Execution(p, x, dtype, "sum", network.point(rank), wire=wire)
-        for rank, (p, x) in enumerate(zip(all_plans, data, strict=True))
+        Execution(p, x, dtype, "sum", network.point(rank), wire=wire, source=source)
+        for rank, (p, x, source) in enumerate(
+            zip(all_plans, data, sources, strict=True)
+        )
     ]
-    run(executions, source)
+    run(executions, chance)
     assert network.unfinished == 0
     return data
 
@@ -64,13 +74,14 @@ def test_the_sum_is_exact_whatever_order_messages_complete_in(name, depth):
     sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4),
     count=st.integers(0, 60),
     depth=st.integers(1, 9),
+    apart=st.booleans(),
     seed=st.integers(0, 1 << 30),
 )
-def test_the_sum_is_exact_on_any_layout(name, sizes, count, depth, seed):
+def test_the_sum_is_exact_on_any_layout(name, sizes, count, depth, apart, seed):
     topology = Topology.sized(sizes)
     everybody = plans(name, topology, count, depth)
     expected = sum(inputs_of(topology.size, count), np.zeros(count, np.float32))
-    for got in reduce_all(everybody, seed, count=count):
+    for got in reduce_all(everybody, seed, count=count, apart=apart):
         np.testing.assert_array_equal(got, expected, strict=True)
 
 
@@ -96,7 +107,7 @@ def test_messages_above_the_largest_are_split_and_the_sum_stays_exact(
     plan.plan_for.cache_clear()
     everybody = plans(name, Topology.sized([3, 2]), 61, 4)
     plan.plan_for.cache_clear()
-    assert max(p.scratch for p in everybody) <= 3
+    assert max(p.largest for p in everybody) <= 3
     for got in reduce_all(everybody, seed=5, count=61):
         np.testing.assert_array_equal(got, sum(inputs_of(5, 61)), strict=True)
 
@@ -159,6 +170,27 @@ def one_wait_less(everybody):
 def goes_wrong(everybody, seed, count, expected):
     ends = reduce_all(everybody, seed, count=count)
     return not all(np.array_equal(got, expected) for got in ends)
+
+
+@pytest.mark.parametrize("wire", [None, "float16"])
+def test_a_plan_that_runs_again_allocates_no_message(wire):
+    count = 4 << 18
+    everybody = plans("ring", Topology.uniform(local=4), count, 2)
+    chance = random.Random(1)
+    network = Network(chance)
+    points = [network.point(rank) for rank in range(4)]
+    data = inputs_of(4, count)
+    for _ in range(2):
+        tracemalloc.start()
+        executions = [
+            Execution(p, x, F32, "sum", point, wire=wire and DTYPES[wire])
+            for p, x, point in zip(everybody, data, points, strict=True)
+        ]
+        run(executions, chance)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert all(len(point.scratch.kept) <= 2 + 3 * bool(wire) for point in points)
+    assert peak < everybody[0].largest * (2 if wire else 4)
 
 
 def test_the_report_of_a_stall_says_where_the_rank_waits():
