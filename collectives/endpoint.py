@@ -16,8 +16,9 @@ from . import select
 from .agreement import Agreement
 from .arrays import DType
 from .errors import CollectiveError, InvalidArgument, RankFailed, Stalled
-from .executor import Execution, Patience
+from .executor import Execution
 from .machine import Machine
+from .patience import Patience
 from .plan import Plan, plan_for
 from .topology import Topology
 from .watch import Report, Watch
@@ -182,11 +183,18 @@ class Endpoint:
         dtype: DType,
         op: str = "sum",
         wire: DType | None = None,
+        source: np.ndarray | None = None,
     ) -> Operation:
-        """Run a plan on flat storage."""
-        engine = self.library if plan.native else self.shared
+        """Run a plan on flat storage ``data``; the input may lie in ``source``."""
         self.running = Execution(
-            plan, data, dtype, op, self.point, wire=wire, engine=engine
+            plan,
+            data,
+            dtype,
+            op,
+            self.point,
+            wire=wire,
+            source=source,
+            engine=self.library if plan.native else self.shared,
         )
         yield from self.running
         self.running = None

@@ -1,56 +1,30 @@
 """Executor: run one rank's plan on real memory, several steps in flight.
 
-`execute` is an iterator that does whatever can be done and yields when it can only
-wait; `Patience`, the only code that waits, decides how.  So the same code runs on the
-caller's thread, on a communication thread, or a little in every ``test()``.
+An `Execution` is iterated: it does whatever can be done and yields when it can only
+wait; `Patience` decides how.  So the same code runs on the caller's thread, on a
+communication thread, or a little in every ``test()``.
 """
 
-import os
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from .arrays import DType
-from .errors import Stalled
-from .ops import combine, convert
+from .ops import BLOCK, blocks, combine, convert
 from .plan import Plan, Task
 from .step import Exchange, GroupCall
 
-
-class Flight:
-    """One step on its way."""
-
-    __slots__ = ("arrived", "box", "index", "outbox", "receiving", "sending", "task")
-
-    def __init__(self, index: int, task: Task) -> None:
-        """Begin with nothing done."""
-        self.index, self.task = index, task
-        self.sending: Any = None  # request, then False when it has left
-        self.receiving: Any = None  # request, then False when it has arrived
-        self.outbox: np.ndarray | None = None  # what is sent, where it was converted
-        self.box: np.ndarray | None = None  # scratch, where it is not received in place
-        self.arrived = False
-
-    def __str__(self) -> str:
-        """Say what the step waits for."""
-        step = self.task.step
-        if not isinstance(step, Exchange):
-            return f"step {self.index + 1} ({step.kind})"
-        waits = []
-        if step.src is not None and not self.arrived:
-            waits.append(f"rank {step.src} to send")
-        if step.dst is not None and self.sending is not False:
-            waits.append(f"rank {step.dst} to receive")
-        return f"step {self.index + 1} for {' and '.join(waits) or 'its turn'}"
+ARRIVED = True  # stands for the request of what has come but cannot be applied yet
 
 
 class Execution:
     """One run of a plan on flat storage ``data``.
 
-    Messages travel as ``wire``; where that is narrower than ``dtype``, what is sent is
-    rounded in the sender's memory too, so that all ranks end with the same bits.
+    ``source`` has the input, where that is not in ``data`` yet: steps take from there
+    what no step has written before.  Messages travel as ``wire``; where that is not
+    ``dtype``, what is sent is rounded in ``data`` too, so that all ranks end with the
+    same bits, and the input has to be there.
     """
 
     def __init__(
@@ -62,200 +36,191 @@ class Execution:
         point: Any,
         *,
         wire: DType | None = None,
+        source: np.ndarray | None = None,
         engine: Any = None,
     ) -> None:
         """Prepare; nothing is sent before the first iteration."""
         self.plan, self.data, self.dtype, self.op = plan, data, dtype, op
+        self.source = data if source is None else source
         self.wire = dtype if wire is None else wire
+        self.converts = self.wire != dtype
         self.point, self.engine, self.rank = point, engine, point.rank
-        self.flights: list[Flight] = []
-        self.ended = bytearray(len(plan.tasks))
-        self.boxes: list[np.ndarray] = []
-
-    def position(self) -> str:
-        """Say where this rank is, for a report of a stall."""
-        waiting = "; ".join(str(flight) for flight in self.flights)
-        return f"{sum(self.ended)} of {len(self.ended)} steps done, waits in {waiting}"
+        self.flights: list[int] = []  # the steps on their way, in program order
+        self.started = 0
+        # Of every step: the requests of its two halves, and whether these are over.
+        self.sends: list[Any] = [None] * len(plan.tasks)
+        self.receives = self.sends.copy()
+        self.sent, self.written = bytearray(plan.silent), bytearray(plan.deaf)
+        # Boxes of steps on their way: what is combined, and what is sent converted.
+        self.boxes: dict[int, np.ndarray] = {}
+        self.outboxes: dict[int, np.ndarray] = {}
+        self.spare: list[np.ndarray] = []
+        self.made = 0
 
     def __iter__(self) -> Iterator[int]:
         """Run to the end; when there is only to wait, yield how much has been done."""
-        tasks, flights = self.plan.tasks, self.flights
-        cursor = done = 0
-        while cursor < len(tasks) or flights:
-            while cursor < len(tasks) and len(flights) < self.plan.depth:
-                flights.append(Flight(cursor, tasks[cursor]))
-                cursor += 1
-            moved = sum([self.advance(flight) for flight in flights])
-            flights[:] = [f for f in flights if not self.ended[f.index]]
-            if moved == 0:
+        copies = self.plan.copies
+        if copies and self.source.ctypes.data != self.data.ctypes.data:
+            for start, stop in copies:
+                self.data[start:stop] = self.source[start:stop]
+        tasks, depth, flights = self.plan.tasks, self.plan.depth, self.flights
+        done = 0
+        while True:
+            while len(flights) < depth and self.started < len(tasks):
+                flights.append(self.started)
+                self.started += 1
+            if not flights:
+                return
+            moved = self.sweep(tasks, flights)
+            if not moved:
                 yield done
             done += moved
 
-    def advance(self, flight: Flight) -> bool:
-        """Do what one step allows; say whether anything happened."""
-        step = flight.task.step
-        if not isinstance(step, Exchange):
-            return self.call(flight, step)
-        moved = False
-        if step.src is not None and not flight.arrived:
-            moved = self.receive(flight, step)
-        if step.dst is not None and flight.sending is not False:
-            moved = self.send(flight, step) or moved
-        if flight.arrived and flight.receiving is not False:
-            moved = self.apply(flight, step) or moved
-        received = step.src is None or flight.receiving is False
-        if received and (step.dst is None or flight.sending is False):
-            self.ended[flight.index] = 1
+    def sweep(self, tasks: tuple[Task, ...], flights: list[int]) -> int:
+        """Do what the steps on their way allow; return how much that was.
+
+        A half of a step has no request, then one, and then is over.
+        """
+        sends, receives = self.sends, self.receives
+        sent, written = self.sent, self.written
+        moved = over = 0
+        for i in flights:
+            if not written[i]:
+                request = receives[i]
+                if request is None:
+                    moved += self.receive(i, tasks[i])
+                elif request is ARRIVED or request.Test():
+                    moved += self.take(i, tasks[i])
+            if not sent[i]:
+                request = sends[i]
+                if request is None:
+                    moved += self.send(i, tasks[i])
+                elif request.Test():
+                    sent[i] = 1
+                    moved += 1
+            over += sent[i] and written[i]
+        if over:
+            flights[:] = [i for i in flights if not (sent[i] and written[i])]
         return moved
 
-    def clear(self, earlier: tuple[int, ...]) -> bool:
-        """Say whether all earlier steps have ended."""
-        ended = self.ended
-        return all(ended[i] for i in earlier)
-
-    def receive(self, flight: Flight, step: Exchange) -> bool:
-        """Post the receive, as early as its memory is free; note its end."""
-        if flight.receiving is not None:
-            flight.arrived = flight.receiving.Test()
-            return flight.arrived
-        if step.reduce or self.wire is not self.dtype:
-            flight.box = self.boxes.pop() if self.boxes else self.new_box()
-            target = flight.box[: step.recv.size]
-        elif self.writable(flight):
-            target = self.data[step.recv.start : step.recv.stop]
+    def receive(self, i: int, task: Task) -> bool:
+        """Post the receive, or start the group call, as early as its memory is free."""
+        step = task.step
+        if isinstance(step, GroupCall):
+            return self.call(i, task, step)
+        start, stop = step.recv
+        if step.reduce or self.converts:
+            self.boxes[i] = self.spare.pop() if self.spare else self.new_box()
+            target = self.boxes[i][: stop - start]
+        elif self.writable(i, task):
+            target = self.data[start:stop]
         else:
             return False
-        flight.receiving = self.point.irecv(target, step.src, flight.task.recv_tag)
+        self.receives[i] = self.point.irecv(target, step.src, task.recv_tag)
         return True
+
+    def call(self, i: int, task: Task, step: GroupCall) -> bool:
+        """Start a group call on the engine: one at a time, in program order.
+
+        Each waits for the one before as for a step whose elements it needs.
+        """
+        if not (self.readable(task) and self.writable(i, task)):
+            return False
+        view = self.data[step.chunk.start : step.chunk.stop]
+        self.receives[i] = self.engine.start(step, view, self.dtype, self.op)
+        return True
+
+    def take(self, i: int, task: Task) -> bool:
+        """Apply what has arrived, once earlier steps allow it."""
+        new, self.receives[i] = self.receives[i] is not ARRIVED, ARRIVED
+        box = self.boxes.get(i)
+        if box is not None:
+            if not self.writable(i, task):
+                return new
+            self.apply(task, box)
+            self.spare.append(self.boxes.pop(i))
+        self.written[i] = 1
+        return True
+
+    def apply(self, task: Task, box: np.ndarray) -> None:
+        """Combine or copy what is in a box."""
+        step = task.step
+        assert isinstance(step, Exchange) and step.src is not None
+        start, stop = step.recv
+        target, arrived = self.data[start:stop], box[: stop - start]
+        first = step.src < self.rank  # so both sides combine in the same order
+        if not step.reduce:
+            convert(self.wire, arrived, self.dtype, target)
+        elif not self.converts:
+            old = self.source[start:stop] if task.fresh_recv else target
+            combine(self.op, self.dtype, target, arrived, first=first, old=old)
+        else:
+            wide = self.point.scratch.box("wide", 0, BLOCK, self.dtype.storage)
+            for block in blocks(target.size):
+                part, data = target[block], wide[: arrived[block].size]
+                convert(self.wire, arrived[block], self.dtype, data)
+                combine(self.op, self.dtype, part, data, first=first)
+
+    def send(self, i: int, task: Task) -> bool:
+        """Start the send when its elements are final."""
+        if not self.readable(task):
+            return False
+        step = task.step
+        assert isinstance(step, Exchange)
+        start, stop = step.send
+        data = (self.source if task.fresh_send else self.data)[start:stop]
+        if self.converts:
+            data = self.rounded(i, data)
+        self.sends[i] = self.point.isend(data, step.dst, task.send_tag)
+        return True
+
+    def rounded(self, i: int, data: np.ndarray) -> np.ndarray:
+        """Return ``data`` as it travels, and round it where it is."""
+        for left in [j for j in self.outboxes if self.sent[j]]:
+            self.spare.append(self.outboxes.pop(left))
+        self.outboxes[i] = self.spare.pop() if self.spare else self.new_box()
+        outgoing = self.outboxes[i][: data.size]
+        convert(self.dtype, data, self.wire, outgoing)
+        convert(self.wire, outgoing, self.dtype, data)
+        return outgoing
+
+    def readable(self, task: Task) -> bool:
+        """Say whether what a step sends is final."""
+        for earlier in task.waits.to_read:  # all() would take five times as long
+            if not self.written[earlier]:
+                return False
+        return True
+
+    def writable(self, i: int, task: Task) -> bool:
+        """Say whether nobody needs any more what a step overwrites."""
+        for earlier in task.waits.to_write:
+            if not self.written[earlier]:
+                return False
+        for earlier in task.waits.to_free:
+            if not self.sent[earlier]:
+                return False
+        return not task.self_overlap or self.sent[i] == 1
 
     def new_box(self) -> np.ndarray:
-        """Return scratch for the largest message of the plan."""
-        return np.empty(self.plan.scratch, self.wire.storage)
+        """Return memory for the largest message of the plan, kept for the next run."""
+        self.made += 1
+        scratch, storage = self.point.scratch, self.wire.storage
+        box: np.ndarray = scratch.box("box", self.made, self.plan.largest, storage)
+        return box
 
-    def writable(self, flight: Flight) -> bool:
-        """Say whether nobody needs the old elements any more."""
-        task = flight.task
-        if task.self_overlap and flight.sending is not False:
-            return False
-        return self.clear(task.waits.to_write)
+    def position(self) -> str:
+        """Say where this rank is, for a report of a stall."""
+        waiting = "; ".join(map(self.waiting, self.flights))
+        done = self.started - len(self.flights)
+        return f"{done} of {len(self.plan.tasks)} steps done, waits in {waiting}"
 
-    def send(self, flight: Flight, step: Exchange) -> bool:
-        """Start the send when its elements are final; note its end."""
-        if flight.sending is not None:
-            if flight.sending.Test():
-                flight.sending, flight.outbox = False, None
-                return True
-            return False
-        if not self.clear(flight.task.waits.to_read):
-            return False
-        data = self.data[step.send.start : step.send.stop]
-        if self.wire is not self.dtype:
-            flight.outbox = np.empty(step.send.size, self.wire.storage)
-            convert(self.dtype, data, self.wire, flight.outbox)
-            convert(self.wire, flight.outbox, self.dtype, data)
-            data = flight.outbox
-        flight.sending = self.point.isend(data, step.dst, flight.task.send_tag)
-        return True
-
-    def apply(self, flight: Flight, step: Exchange) -> bool:
-        """Combine or copy what has arrived, once earlier steps allow it."""
-        box = flight.box
-        if box is None:
-            flight.receiving = False
-            return True
-        if not self.writable(flight):
-            return False
-        target, data = self.data[step.recv.start : step.recv.stop], box
-        data = data[: target.size]
-        if not step.reduce:
-            convert(self.wire, data, self.dtype, target)
-        else:
-            if self.wire is not self.dtype:
-                data = np.empty(target.size, self.dtype.storage)
-                convert(self.wire, box[: target.size], self.dtype, data)
-            # Where both sides combine, both put the lower rank's operand first.
-            lower = step.src is not None and step.src < self.rank
-            combine(self.op, self.dtype, target, data, first=lower)
-        self.boxes.append(box)
-        flight.receiving, flight.box = False, None
-        return True
-
-    def engaged(self, flight: Flight) -> bool:
-        """Say whether an earlier group call goes first: the engine does one at a time.
-
-        So all members of the group come to their calls in the same order.
-        """
-        calls = (f for f in self.flights if isinstance(f.task.step, GroupCall))
-        return next(calls) is not flight
-
-    def call(self, flight: Flight, step: GroupCall) -> bool:
-        """Start a group call on the engine, and note its end."""
-        wait = flight.task.waits
-        if flight.receiving is None:
-            if self.engaged(flight):
-                return False
-            if not (self.clear(wait.to_read) and self.clear(wait.to_write)):
-                return False
-            view = self.data[step.chunk.start : step.chunk.stop]
-            flight.receiving = self.engine.start(step, view, self.dtype, self.op)
-        if not flight.receiving.Test():
-            return False
-        self.ended[flight.index] = 1
-        return True
-
-
-class Patience:
-    """How to wait: yield the core at once, after a while sleep; never for ever.
-
-    Where ranks outnumber cores, who spins keeps from running whom it waits for.
-    ``background``, for a thread beside a computation: sleep at once, leave it the core.
-    ``alarm(late)`` is called now and then in a long wait; it may raise.
-    """
-
-    YIELDS, NAP_S, LONGEST_S, ALARM_S = 2000, 2e-5, 5e-4, 0.05
-
-    def __init__(
-        self,
-        timeout_s: float,
-        *,
-        background: bool = False,
-        alarm: Callable[[bool], None] | None = None,
-    ) -> None:
-        """Wait at most ``timeout_s`` seconds without progress."""
-        self.timeout_s, self.alarm = timeout_s, alarm
-        self.begin = self.YIELDS if background else 0
-        self.idle, self.last, self.deadline, self.ring = self.begin, -1, 0.0, 0.0
-
-    def drive(self, progress: Iterable[int]) -> None:
-        """Run an iterator, which yields how far it is, to its end.
-
-        Raises:
-            Stalled: the time was up, and ``alarm`` has not raised something better.
-        """
-        self.idle, self.last, self.deadline = self.begin, -1, 0.0
-        for done in progress:
-            self.observe(done)
-            naps = self.idle - self.YIELDS
-            if naps > 0:
-                time.sleep(min(self.NAP_S * naps, self.LONGEST_S))
-            else:
-                os.sched_yield()
-
-    def observe(self, done: int) -> None:
-        """Note how far a waiting iterator is, without waiting.
-
-        Raises:
-            Stalled: as `drive`.
-        """
-        if done != self.last:
-            self.idle, self.last, self.deadline = self.begin, done, 0.0
-        self.idle += 1
-        now = time.monotonic()
-        if not self.deadline:
-            self.deadline, self.ring = now + self.timeout_s, now + self.ALARM_S
-        late = now > self.deadline
-        if (late or now > self.ring) and self.alarm is not None:
-            self.ring = now + self.ALARM_S
-            self.alarm(late)
-        if late:
-            raise Stalled(f"no progress within {self.timeout_s:g} s")
+    def waiting(self, i: int) -> str:
+        """Say what a step waits for."""
+        step, waits = self.plan.tasks[i].step, []
+        if isinstance(step, GroupCall):
+            return f"step {i + 1} ({step.kind})"
+        if not self.written[i] and self.receives[i] is not ARRIVED:
+            waits.append(f"rank {step.src} to send")
+        if not self.sent[i]:
+            waits.append(f"rank {step.dst} to receive")
+        return f"step {i + 1} for {' and '.join(waits) or 'its turn'}"

@@ -124,8 +124,11 @@ def run_allreduce(end: Endpoint, call: Allreduce) -> Operation:
 def step_by_step(end: Endpoint, call: Allreduce) -> Operation:
     """Run the plan of an allreduce on which all ranks have agreed."""
     x, out, (_, _, reduction, plan, _, _) = call
-    data = reduction.working(x, out)
-    yield from end.execute(plan, data, reduction.work, reduction.op, reduction.wire)
+    source = x.data if reduction.direct else None
+    data = out.data if reduction.direct else reduction.working(x, out)
+    yield from end.execute(
+        plan, data, reduction.work, reduction.op, reduction.wire, source
+    )
     reduction.finish(data, out.data)
 
 

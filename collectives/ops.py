@@ -39,14 +39,22 @@ def check_op(op: str, dtype: DType) -> None:
 
 @np.errstate(all="ignore")  # inf and nan are results, on all ranks
 def combine(
-    op: str, dtype: DType, target: np.ndarray, data: np.ndarray, *, first: bool = False
+    op: str,
+    dtype: DType,
+    target: np.ndarray,
+    data: np.ndarray,
+    *,
+    first: bool = False,
+    old: np.ndarray | None = None,
 ) -> None:
     """Set ``target`` to ``target op data``, or with ``first`` to ``data op target``.
 
-    NaN propagates.  Which operand is first shows in the sign of a zero that is a
-    minimum, and in the bits of NaN.
+    ``old`` holds the elements of ``target`` where they lie elsewhere.  NaN propagates.
+    Which operand is first shows in the sign of a zero that is a minimum, and in the
+    bits of NaN.
     """
-    left, right = (data, target) if first else (target, data)
+    mine = target if old is None else old
+    left, right = (data, mine) if first else (mine, data)
     if dtype.name not in HALVES:
         UFUNCS[op](left, right, out=target)
         return

@@ -1,43 +1,118 @@
-"""Order: which earlier steps a step has to wait for."""
+"""Order: which earlier steps a step waits for, and what it finds untouched."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
 from .chunk import Chunk
-from .step import NOTHING, Exchange, Schedule, Step, read, written
+from .step import NOTHING, Exchange, GroupCall, Schedule, Step, read, written
 
 
 class Waits(NamedTuple):
-    """Earlier steps, by place in the program, that must have ended."""
+    """Earlier steps, by place in the program, that a step waits for."""
 
-    to_read: tuple[int, ...]  # before what is sent may be read
-    to_write: tuple[int, ...]  # before what is received may be written
+    to_read: tuple[int, ...]  # have written what it sends
+    to_write: tuple[int, ...]  # have written what it overwrites
+    to_free: tuple[int, ...]  # have sent what it overwrites
 
 
 def waits(steps: Sequence[Step]) -> list[Waits]:
-    """Return for each step the last writers of what it reads, and what it overwrites.
+    """Return for each step the last writers of its elements, and readers since then.
 
     Steps that wait for each other through a third one are not listed: a step that has
-    ended implies all that it waited for.
+    written implies all that wrote and read the elements before.  Group calls wait for
+    each other, so that all members of a group come to theirs in the same order.
     """
-    ends = {end for step in steps for end in (*read(step), *written(step))}
-    atoms = {end: i for i, end in enumerate(sorted(ends))}
+    atoms = atoms_of(steps)
     writer: list[int | None] = [None] * len(atoms)
     readers: list[list[int]] = [[] for _ in atoms]
+    called: int | None = None
     found = []
     for i, step in enumerate(steps):
         reads = range(*(atoms[end] for end in read(step)))
         writes = range(*(atoms[end] for end in written(step)))
-        before_reading = {writer[atom] for atom in reads} - {None}
-        before_writing = {writer[atom] for atom in writes} - {None}
-        for atom in writes:
-            before_writing.update(readers[atom])
-        found.append(Waits(ordered(before_reading), ordered(before_writing)))
+        before_reading = {writer[atom] for atom in reads}
+        if isinstance(step, GroupCall):
+            before_reading.add(called)
+            called = i
+        before_writing = {writer[atom] for atom in writes}
+        freeing: set[int | None] = {
+            reader for atom in writes for reader in readers[atom]
+        }
+        found.append(
+            Waits(ordered(before_reading), ordered(before_writing), ordered(freeing))
+        )
         for atom in reads:
             readers[atom].append(i)
         for atom in writes:
             writer[atom], readers[atom] = i, []
+    return found
+
+
+class Fresh(NamedTuple):
+    """Whether no earlier step has written any of what a step sends, and combines."""
+
+    send: bool
+    recv: bool
+
+
+def fresh(steps: Sequence[Step], whole: Chunk) -> tuple[list[Fresh], list[Chunk]]:
+    """Say what steps can take from an input that lies elsewhere, and what they cannot.
+
+    Returns, for each step, which of its chunks are as they were in the beginning; and
+    what of ``whole`` must be copied before: elements that no step writes, that a group
+    call finds, or that a step uses together with others that have been written.
+    """
+    atoms = atoms_of(steps, whole)
+    copied: set[int] = set()
+    while True:
+        old, mixed = set(range(len(atoms) - 1)) - copied, set()
+        found = []
+        for step in steps:
+            sides = []
+            for chunk, used in ((read(step), True), (written(step), combines(step))):
+                inside = set(range(*(atoms[end] for end in chunk)))
+                unwritten = inside & old
+                alike = unwritten == inside and not isinstance(step, GroupCall)
+                sides.append(alike and used)
+                if used and not alike:
+                    mixed |= unwritten
+            found.append(Fresh(*sides))
+            old -= set(range(*(atoms[end] for end in written(step))))
+        if not mixed:
+            break
+        copied |= mixed
+    copied |= old
+    edges = sorted(atoms)
+    return found, joined(Chunk(edges[i], edges[i + 1]) for i in sorted(copied))
+
+
+def combines(step: Step) -> bool:
+    """Say whether what a step writes depends on what was there."""
+    return isinstance(step, GroupCall) or step.reduce
+
+
+def atoms_of(steps: Sequence[Step], *more: Chunk) -> dict[int, int]:
+    """Return, for each end of a chunk, the number of the range that begins there.
+
+    The chunk ``a, b`` covers the ranges ``atoms[a]`` to ``atoms[b] - 1``.
+    """
+    chunks = [chunk for step in steps for chunk in (read(step), written(step))]
+    ends = {end for chunk in (*chunks, *more) for end in chunk}
+    return {end: i for i, end in enumerate(sorted(ends))}
+
+
+def joined(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """Join chunks, in increasing order, that touch each other.
+
+    >>> joined([Chunk(0, 2), Chunk(2, 3), Chunk(5, 6)])
+    [Chunk(start=0, stop=3), Chunk(start=5, stop=6)]
+    """
+    found: list[Chunk] = []
+    for start, stop in chunks:
+        if found and found[-1].stop == start:
+            start = found.pop().start
+        found.append(Chunk(start, stop))
     return found
 
 
@@ -67,8 +142,5 @@ def limited(schedule: Schedule, most: int) -> Schedule:
 
 
 def pieces(chunk: Chunk, most: int) -> list[Chunk]:
-    """Cut into parts of ``most`` elements and a rest."""
-    return [
-        Chunk(start, min(start + most, chunk.stop))
-        for start in range(chunk.start, chunk.stop, most)
-    ]
+    """Cut into as few parts of at most ``most`` elements as can be, all about equal."""
+    return chunk.split(-(-chunk.size // most)) if chunk.size else []

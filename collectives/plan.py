@@ -10,24 +10,28 @@ from typing import NamedTuple
 from . import algorithms
 from .chunk import Chunk
 from .lowering import lower
-from .order import Waits, limited, waits
-from .step import Exchange, GroupCall, Schedule, Step, moving
+from .order import Waits, fresh, limited, waits
+from .step import NOTHING, Exchange, GroupCall, Schedule, Step, moving
 from .topology import Topology
 
 MAX_MESSAGE = 1 << 30  # bytes; MPI counts are 32-bit in many places
+SEGMENT = 1 << 20  # bytes of a message: it is combined while it is in the cache
+MOST_SEGMENTS = 1 << 11  # of a buffer: those of a very large one are larger
 TAGS = 4096  # the k-th message between two ranks carries tag k modulo this
 DEPTH = 2  # steps in flight: the receive of the next one is posted early
 OVERLAP_DEPTH = 4
 
 
 class Task(NamedTuple):
-    """One step with its tags and the earlier steps it waits for."""
+    """One step with its tags, the earlier steps it waits for, and where it reads."""
 
     step: Step
     send_tag: int
     recv_tag: int
     waits: Waits
     self_overlap: bool  # it may not write before its own send has left
+    fresh_send: bool = False  # no earlier step has written what it sends
+    fresh_recv: bool = False  # nor what it combines
 
 
 class Plan(NamedTuple):
@@ -35,7 +39,10 @@ class Plan(NamedTuple):
 
     tasks: tuple[Task, ...]
     depth: int
-    scratch: int  # elements of the largest chunk received
+    largest: int  # elements of the largest message
+    silent: bytes  # 1 for each step that sends nothing
+    deaf: bytes  # 1 for each step that receives nothing
+    copies: tuple[Chunk, ...] = ()  # what is copied first where the input is elsewhere
     native: bool = False  # its group call is the MPI library's
 
 
@@ -61,8 +68,11 @@ def plan_for(
     schedule = make(topology, rank, Chunk(0, count), *extra)
     overlap = getattr(module, "OVERLAP", False)
     depth = OVERLAP_DEPTH if overlap else DEPTH
+    # Who overlaps steps has cut them so that they do; cut again they fill the window.
+    most = MAX_MESSAGE if overlap else segment(count * itemsize)
     groups = (topology.node(rank), topology.order)
-    plan = compiled(served(schedule, rank, groups, engines), itemsize, depth)
+    steps = served(schedule, rank, groups, engines)
+    plan = compiled(steps, itemsize, depth, most=most, whole=Chunk(0, count))
     return plan._replace(native=algorithm == "native")
 
 
@@ -81,21 +91,42 @@ def served(
             yield from lower(step, rank)
 
 
-def compiled(schedule: Schedule, itemsize: int, depth: int = DEPTH) -> Plan:
-    """Return the plan of any schedule of one rank."""
-    most = max(1, MAX_MESSAGE // itemsize)
-    steps = tuple(limited(moving(schedule), most))
-    received = [s.recv.size for s in steps if isinstance(s, Exchange)]
+def segment(nbytes: int) -> int:
+    """Return the bytes of the messages that a buffer is cut into."""
+    return max(SEGMENT, -(-nbytes // MOST_SEGMENTS))
+
+
+def compiled(
+    schedule: Schedule,
+    itemsize: int,
+    depth: int = DEPTH,
+    *,
+    most: int = MAX_MESSAGE,
+    whole: Chunk = NOTHING,
+) -> Plan:
+    """Return the plan of any schedule of one rank.
+
+    Messages have at most ``most`` bytes.  ``whole`` is the buffer, where the input may
+    lie elsewhere.
+    """
+    elements = max(1, min(most, MAX_MESSAGE) // itemsize)
+    steps = tuple(limited(moving(schedule), elements))
+    exchanged = [s for s in steps if isinstance(s, Exchange)]
+    sizes = [size for s in exchanged for size in (s.send.size, s.recv.size)]
+    untouched, copies = fresh(steps, whole)
     tasks = []
     sent: dict[int | None, int] = {}
     got: dict[int | None, int] = {}
-    for step, wait in zip(steps, waits(steps), strict=True):
+    for step, wait, old in zip(steps, waits(steps), untouched, strict=True):
         if isinstance(step, GroupCall):
             tasks.append(Task(step, 0, 0, wait, False))
             continue
         clash = step.send.overlaps(step.recv) and None not in (step.dst, step.src)
         tags = (sent.get(step.dst, 0) % TAGS, got.get(step.src, 0) % TAGS)
-        tasks.append(Task(step, *tags, wait, clash))
+        tasks.append(Task(step, *tags, wait, clash, *old))
         sent[step.dst] = sent.get(step.dst, 0) + 1
         got[step.src] = got.get(step.src, 0) + 1
-    return Plan(tuple(tasks), depth, max(received, default=0))
+    silent = bytes(isinstance(s, GroupCall) or s.dst is None for s in steps)
+    deaf = bytes(isinstance(s, Exchange) and s.src is None for s in steps)
+    largest = max(sizes, default=0)
+    return Plan(tuple(tasks), depth, largest, silent, deaf, tuple(copies))

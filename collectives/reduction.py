@@ -60,6 +60,11 @@ class Reduction(NamedTuple):
         """Return what makes the whole reduction at once, where nothing travels."""
         return ops.Accumulator(self.op, self.dtype, self.before * self.after)
 
+    @property
+    def direct(self) -> bool:
+        """Whether the steps can take the input where it is, unscaled and unrounded."""
+        return self.work == self.dtype == self.wire and self.before == 1.0
+
     def working(self, x: Array, out: Array) -> np.ndarray:
         """Copy ``x`` to where the sums are made: ``out``, or wider scratch."""
         if self.work == self.dtype:

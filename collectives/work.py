@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from .errors import CollectiveError, Stalled
-from .executor import Patience
+from .patience import Patience
 
 Steps = Generator[int, None, Any]  # closed where they are given up, not some day later
 

@@ -6,6 +6,8 @@ an executor that touches memory of an unfinished request is found out.
 
 from collections import defaultdict, deque
 
+from collectives.scratch import Scratch
+
 
 class Network:
     """Messages between ``size`` ranks, completed when ``random`` says so."""
@@ -29,7 +31,7 @@ class Point:
     """One rank's end of the network."""
 
     def __init__(self, network, rank):
-        self.network, self.rank = network, rank
+        self.network, self.rank, self.scratch = network, rank, Scratch()
 
     def isend(self, data, dst, tag):
         return self.network.post((self.rank, dst, tag), 0, data)

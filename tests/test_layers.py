@@ -16,8 +16,8 @@ LAYERS = [
     "errors chunk step",
     "topology algorithms machine lowering order",
     "world proof verify simulate show",
-    "arrays ops reduction transports plan",
-    "executor work select agreement watch endpoint operations objects",
+    "arrays ops scratch reduction transports plan",
+    "patience executor work select agreement watch endpoint operations objects",
     "communicator",
     "frameworks testing doctor",
 ]

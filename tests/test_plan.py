@@ -54,18 +54,25 @@ def test_tags_stay_below_their_bound(monkeypatch):
     assert tags == [0, 1, 2, 0, 1, 2, 0]
 
 
-def test_scratch_holds_the_largest_chunk_received():
-    steps = iter(
-        [receive(1, Chunk(0, 3)), receive(2, Chunk(3, 8)), send(1, Chunk(0, 9))]
-    )
-    assert plan.compiled(steps, 4).scratch == 5
-    assert plan.compiled(iter(()), 4).scratch == 0
+def test_a_plan_knows_its_largest_message():
+    steps = iter([receive(1, Chunk(0, 3)), send(1, Chunk(0, 9))])
+    assert plan.compiled(steps, 4).largest == 9
+    assert plan.compiled(iter(()), 4).largest == 0
+
+
+def test_messages_are_segments_and_few_even_for_the_largest_buffer():
+    for nbytes in (1, 4 << 20, 102_228_128, 48 << 30):
+        count = -(-nbytes // 4)
+        made = plan.plan_for(Topology.uniform(local=4), 0, "ring", "schedule", count, 4)
+        assert len(made.tasks) <= 2 * plan.MOST_SEGMENTS
+        most = max(plan.SEGMENT, -(-4 * count // plan.MOST_SEGMENTS))
+        assert made.largest * 4 <= most
+    plan.plan_for.cache_clear()
 
 
 def test_no_message_has_more_bytes_than_mpi_can_count():
     count = 3 << 31
-    large = plan.plan_for(Topology.uniform(local=2), 0, "ring", "schedule", count, 8)
-    plan.plan_for.cache_clear()
-    assert len(large.tasks) == 2 * count // 2 * 8 // plan.MAX_MESSAGE
+    large = plan.compiled(iter([send(1, Chunk(0, count))]), 8)
+    assert len(large.tasks) == count * 8 // plan.MAX_MESSAGE
     for task in large.tasks:
         assert max(task.step.send.size, task.step.recv.size) * 8 <= plan.MAX_MESSAGE

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from collectives import CollectiveError, Stalled
-from collectives.executor import Patience
+from collectives.patience import Patience
 from collectives.work import Lane
 
 THREADED = pytest.mark.parametrize("threaded", [True, False])

@@ -6,6 +6,7 @@ import numpy as np
 from mpi4py import MPI
 
 from ..arrays import DType
+from ..scratch import Scratch
 from ..step import GroupCall
 
 OPS = {"sum": MPI.SUM, "prod": MPI.PROD, "min": MPI.MIN, "max": MPI.MAX}
@@ -18,6 +19,7 @@ class PointToPoint:
         """Use ``mpi``, which nobody else may use."""
         self.mpi, self.rank = mpi, mpi.rank
         self.isend_bytes, self.irecv_bytes = mpi.Isend, mpi.Irecv
+        self.scratch = Scratch()
 
     def isend(self, data: np.ndarray, dst: int, tag: int) -> MPI.Request:
         """Begin to send contiguous storage; it must not change until the end."""

@@ -5,7 +5,7 @@ import pytest
 
 from collectives import Communicator, Topology
 from collectives.arrays import DTYPES
-from collectives.executor import Patience
+from collectives.patience import Patience
 from collectives.ops import OPS, Accumulator
 from collectives.step import KINDS, ROOTED, GroupCall
 
