@@ -20,6 +20,7 @@ from .executor import Execution, Patience
 from .machine import Machine
 from .plan import Plan, plan_for
 from .topology import Topology
+from .tuned import Found
 from .watch import Report, Watch
 
 log = logging.getLogger("collectives")
@@ -60,6 +61,7 @@ class Endpoint:
         self.rank: int = self.mpi.rank
         self.size: int = self.mpi.size
         self.topology, self.timeout_s, self.machine = topology, timeout_s, machine
+        self.tuned = Found(None, "")
         self.adds, self.failed, self.dead = adds, failed, dead
         self.point, self.library = PointToPoint(self.mpi), Library(self.mpi)
         self.agreement = Agreement(control)
@@ -175,6 +177,9 @@ class Endpoint:
         count: int,
         dtype: DType,
         root: int | None = None,
+        *,
+        segment: int | None = None,
+        depth: int | None = None,
     ) -> Plan:
         """Return the plan of one operation of an algorithm module."""
         engines = self.library.kinds if algorithm == select.NATIVE else ()
@@ -187,6 +192,8 @@ class Endpoint:
             dtype.itemsize,
             root,
             engines,
+            segment=segment,
+            depth=depth,
         )
 
     def check_root(self, root: int) -> None:

@@ -16,6 +16,7 @@ from .errors import InvalidArgument
 from .plan import Plan, compiled
 from .reduction import Reduction
 from .step import Exchange
+from .tuned import dtype_class
 
 
 class Allreduce(NamedTuple):
@@ -64,15 +65,23 @@ def planned(
     reduction = Reduction.of(
         op, dtype, end.size, wire=wire, scales=scales, deterministic=deterministic
     )
+    call = select.Call(
+        count * reduction.wire.itemsize,
+        native=reduction.wire == dtype and end.adds(dtype, reduction.op),
+        dtype=dtype_class(reduction.wire.name),
+    )
     chosen = select.choose(
         algorithm,
         end.topology,
-        count * reduction.wire.itemsize,
+        call,
         end.machine,
-        native=reduction.wire == dtype and end.adds(dtype, reduction.op),
+        table=end.tuned.table,
         deterministic=deterministic,
     )
-    plan = end.plan(chosen, "schedule", count, reduction.work)
+    name, segment, depth = chosen
+    plan = end.plan(
+        name, "schedule", count, reduction.work, segment=segment, depth=depth
+    )
     end.tell(f"allreduce of {count * dtype.itemsize} bytes: {chosen}")
     signature = (
         f"count={count}, dtype={dtype.name}, op={op}, algorithm={chosen}, "

@@ -49,18 +49,26 @@ def plan_for(
     itemsize: int,
     root: int | None = None,
     engines: tuple[str, ...] = (),
+    *,
+    segment: int | None = None,
+    depth: int | None = None,
 ) -> Plan:
     """Return the plan of ``operation`` of an algorithm module.
 
-    Group calls of a kind in ``engines`` stay, others become exchanges.
+    Group calls of a kind in ``engines`` stay, others become exchanges.  Messages have
+    at most ``segment`` bytes; ``depth`` steps are in flight.
     """
     module = algorithms.load(algorithm)
     make: Callable[..., Schedule] = getattr(module, operation)
     extra = () if root is None else (root,)
     schedule = make(topology, rank, Chunk(0, count), *extra)
     overlap = getattr(module, "OVERLAP", False)
-    depth = OVERLAP_DEPTH if overlap else DEPTH
-    plan = compiled(served(schedule, rank, engines), itemsize, depth)
+    plan = compiled(
+        served(schedule, rank, engines),
+        itemsize,
+        depth or (OVERLAP_DEPTH if overlap else DEPTH),
+        most=segment or MAX_MESSAGE,
+    )
     return plan._replace(native=bool(engines))
 
 
@@ -73,10 +81,12 @@ def served(schedule: Schedule, rank: int, engines: tuple[str, ...]) -> Schedule:
             yield from lower(step, rank)
 
 
-def compiled(schedule: Schedule, itemsize: int, depth: int = DEPTH) -> Plan:
-    """Return the plan of any schedule of one rank."""
-    most = max(1, MAX_MESSAGE // itemsize)
-    steps = tuple(limited(moving(schedule), most))
+def compiled(
+    schedule: Schedule, itemsize: int, depth: int = DEPTH, *, most: int = MAX_MESSAGE
+) -> Plan:
+    """Return the plan of any schedule of one rank, with messages of ``most`` bytes."""
+    elements = max(1, min(most, MAX_MESSAGE) // itemsize)
+    steps = tuple(limited(moving(schedule), elements))
     received = [s.recv.size for s in steps if isinstance(s, Exchange)]
     tasks = []
     sent: dict[int | None, int] = {}

@@ -17,7 +17,8 @@ LAYERS = [
     "topology algorithms machine lowering order",
     "world proof verify simulate show",
     "arrays ops reduction transports plan",
-    "executor work select agreement watch endpoint operations objects",
+    "executor work select agreement watch endpoint operations objects choice host once "
+    "tuned explain",
     "communicator",
     "frameworks testing doctor",
 ]
