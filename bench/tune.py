@@ -6,11 +6,13 @@ All candidates sum in place, side by side as in `bench.measure`, for each class 
 types, in ordinary and in registered memory, at each size.  After a few turns those
 within ``SLOWEST`` times the fastest race again, with as many turns as fit a time.
 Where buffers are long, so do variants of the fastest one that passes messages: other
-lengths of messages, more steps in flight.
+lengths of messages, more steps in flight.  torch is loaded where it is installed:
+programs that reduce half types have it, and its kernels add them.
 """
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
 from itertools import islice
@@ -193,6 +195,8 @@ def carry_out(
     problem = world.bcast(problem)
     if problem is not None:
         raise WrongUsage(problem)
+    with suppress(ImportError):
+        import torch  # noqa: F401
     show = partial(print, flush=True) if world.rank == 0 else silent
     lines = run(options, world, show)
     if world.rank == 0:
