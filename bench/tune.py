@@ -10,6 +10,7 @@ lengths of messages, more steps in flight.  torch is loaded where it is installe
 programs that reduce half types have it, and its kernels add them.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -192,6 +193,11 @@ def carry_out(
         layout = comm.topology.layout
     path = output or tuned.default_path(layout, host.library())
     problem = unwritable_table(path) if world.rank == 0 else None
+    if not output and os.environ.get("COLLECTIVES_NODES"):
+        problem = (
+            "COLLECTIVES_NODES pretends nodes: name a file with --output; in the cache "
+            "it would pass for a measurement of real ones"
+        )
     problem = world.bcast(problem)
     if problem is not None:
         raise WrongUsage(problem)

@@ -1,7 +1,8 @@
 """Host: what this machine and its MPI library call themselves."""
 
 import platform
-from pathlib import Path
+from contextlib import suppress
+from functools import cache
 
 
 def library() -> str:
@@ -12,14 +13,12 @@ def library() -> str:
     return " ".join(first.partition(",")[0].replace("Version:", "").split())
 
 
+@cache
 def processor() -> str:
     """Return the name of the processor."""
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf-8")
-    except OSError:
-        text = ""
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            return value.strip()
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+        for line in lines:  # one core's suffice: with hundreds it takes long to read
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
     return platform.processor() or platform.machine()

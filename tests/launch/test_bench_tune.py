@@ -87,3 +87,10 @@ def test_a_table_that_cannot_be_written_is_told_before_measuring(module, tmp_pat
     assert code == 2
     assert text.count("cannot write") == 1
     assert "float32" not in text
+
+
+def test_pretended_nodes_do_not_get_into_the_cache(module, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLLECTIVES_NODES", "2x1")
+    code, text = module("bench.tune", "--max", "4", cache=tmp_path)
+    assert code == 2
+    assert text.count("name a file with --output") == 1
