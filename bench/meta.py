@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import collectives
+from collectives import host
 
 from .options import Options
 
@@ -27,7 +27,7 @@ def describe(
         "command": shlex.join(command),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "layout": layout,
-        "hardware": {"cpu": processor(), "cores": os.cpu_count()},
+        "hardware": {"cpu": host.processor(), "cores": os.cpu_count()},
         "versions": versions(),
         "time": "median over iterations of the slowest rank's time from a barrier",
         "left_out": left_out,
@@ -42,7 +42,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": installed("numpy"),
         "mpi4py": installed("mpi4py"),
-        "mpi": library(),
+        "mpi": host.library(),
     }
     torch = sys.modules.get("torch")
     if torch is not None:
@@ -57,24 +57,3 @@ def installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
-
-
-def library() -> str:
-    """Return name and version of the MPI library."""
-    from mpi4py import MPI
-
-    first = MPI.Get_library_version().rstrip("\0").splitlines()[0]
-    return " ".join(first.partition(",")[0].replace("Version:", "").split())
-
-
-def processor() -> str:
-    """Return the name of the processor."""
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf-8")
-    except OSError:
-        text = ""
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            return value.strip()
-    return platform.processor() or platform.machine()

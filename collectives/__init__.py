@@ -7,6 +7,7 @@ them when it is first used.
 from typing import Any
 
 from . import algorithms
+from .choice import Choice
 from .chunk import Chunk
 from .errors import (
     CollectiveError,
@@ -19,12 +20,13 @@ from .errors import (
     UnsupportedTopology,
     WrongResult,
 )
-from .machine import Machine
+from .machine import Link, Machine
 from .step import Exchange, GroupCall
 from .topology import Topology
 
 __version__ = "0.1.0"
 __all__ = [
+    "Choice",
     "Chunk",
     "CollectiveError",
     "Communicator",
@@ -32,6 +34,7 @@ __all__ = [
     "Exchange",
     "GroupCall",
     "InvalidArgument",
+    "Link",
     "Machine",
     "RankFailed",
     "ShapeMismatch",
@@ -42,6 +45,8 @@ __all__ = [
     "Work",
     "WrongResult",
     "algorithms",
+    "host",
+    "tuned",
 ]
 
 

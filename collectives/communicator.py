@@ -13,11 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from . import objects, operations, select
+from . import host, objects, operations, tuned
 from .agreement import digest
+from .arrays import dtype_named
 from .endpoint import Endpoint, Operation, detect
 from .errors import UnsupportedTopology
+from .explain import explain
 from .machine import Machine
+from .once import on_rank_0
+from .select import Call
 from .topology import Topology
 from .work import Lane, Work
 
@@ -30,10 +34,16 @@ class Communicator:
     variable ``COLLECTIVES_NODES`` (``4x2``; ``3,2,1``) pretends.  ``grid=(X, Y)`` lays
     the grid of the torus.  An operation that makes no progress for ``timeout_s``
     seconds raises `Stalled` on all ranks that wait, and names the missing ones.
-    ``machine`` describes the links, for ``algorithm="auto"``.
+
+    ``algorithm="auto"`` goes by a table of `bench.tune`, and where that has no line by
+    ``machine``, which describes the links: a `Machine`, a preset or a JSON file.
+    ``tuned`` is the table's path, or ``"off"``; by default that is the environment
+    variable ``COLLECTIVES_TUNED``, or the user's cache is searched.  Files are read by
+    rank 0, whose arguments count.
 
     Raises:
         UnsupportedTopology: topology or grid do not hold the ranks.
+        InvalidArgument: a file that was asked for is missing or garbage.
     """
 
     def __init__(
@@ -43,15 +53,17 @@ class Communicator:
         topology: Topology | None = None,
         grid: tuple[int, int] | None = None,
         timeout_s: float = 300.0,
-        machine: Machine | None = None,
+        machine: Machine | str = "host",
+        tuned: str | None = None,
     ) -> None:
         """Duplicate the communicator and find out how its ranks lie on nodes."""
         from mpi4py import MPI
 
         parent = MPI.COMM_WORLD if mpi_comm is None else mpi_comm
         topology = arranged(parent, topology, grid)
-        machine = machine or Machine.load("host")
+        machine, found = on_rank_0(parent, lambda: known(machine, tuned, topology))
         self._end = Endpoint(parent, topology, timeout_s, machine)
+        self._end.tuned, self._tuned = found, tuned
         self.rank: int = parent.rank
         self.size: int = parent.size
         self.topology = topology
@@ -61,6 +73,7 @@ class Communicator:
         self._block(self._end.agree(f"Communicator({where})"))
         self._end.share()
         self._end.tell(topology.describe())
+        self._end.tell(found.note)
 
     def allreduce(
         self,
@@ -175,14 +188,17 @@ class Communicator:
         """
         return self._block(operations.empty(self._end, shape, dtype))
 
-    def explain(self, nbytes: int) -> str:
-        """Say which algorithm ``auto`` takes for an allreduce, and what else it saw."""
-        return select.explain(
-            self.topology,
-            nbytes,
-            self._end.machine,
-            engine=self._end.alone,
-        )
+    def explain(
+        self, nbytes: int, dtype: str = "float32", registered: bool = False
+    ) -> str:
+        """Say which algorithm ``auto`` takes to sum, and what else it saw.
+
+        ``nbytes`` of a ``dtype``; ``registered``: in memory of `empty`.
+        """
+        end = self._end
+        native = end.adds(dtype_named(dtype), "sum")
+        call = Call(nbytes, native, tuned.dtype_class(dtype), registered, end.alone)
+        return explain(self.topology, call, end.machine, end.tuned)
 
     def split(self, color: int | None, key: int = 0) -> "Communicator | None":
         """Return a communicator of the ranks with the same color, ordered by key.
@@ -199,6 +215,7 @@ class Communicator:
             topology=Topology.from_hosts(nodes),
             timeout_s=end.timeout_s,
             machine=end.machine,
+            tuned=self._tuned,
         )
         part.Free()
         return child
@@ -275,6 +292,16 @@ def arranged(
         if text is not None:
             raise UnsupportedTopology(f"{text} (rank {rank})")
     return found
+
+
+def known(
+    machine: Machine | str, asked: str | None, topology: Topology
+) -> tuple[Machine, tuned.Found]:
+    """Return what ``auto`` goes by: a machine, and a table if there is one."""
+    if isinstance(machine, str):
+        machine = Machine.load(machine)
+    here = topology.layout, host.library(), host.processor()
+    return machine, tuned.find(asked, *here)
 
 
 class PersistentAllreduce:

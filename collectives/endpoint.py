@@ -21,6 +21,7 @@ from .machine import Machine
 from .patience import Patience
 from .plan import Plan, plan_for
 from .topology import Topology
+from .tuned import Found
 from .watch import Report, Watch
 
 log = logging.getLogger("collectives")
@@ -61,6 +62,7 @@ class Endpoint:
         self.rank: int = self.mpi.rank
         self.size: int = self.mpi.size
         self.topology, self.timeout_s, self.machine = topology, timeout_s, machine
+        self.tuned = Found(None, "")
         self.adds, self.failed, self.dead = adds, failed, dead
         self.point, self.library = PointToPoint(self.mpi), Library(self.mpi)
         self.shared: Any = None  # the engine of the node
@@ -206,6 +208,9 @@ class Endpoint:
         count: int,
         dtype: DType,
         root: int | None = None,
+        *,
+        segment: int | None = None,
+        depth: int | None = None,
     ) -> Plan:
         """Return the plan of one operation of an algorithm module."""
         engine = self.library if algorithm == select.NATIVE else self.shared
@@ -219,6 +224,8 @@ class Endpoint:
             dtype.itemsize,
             root,
             engines,
+            segment=segment,
+            depth=depth,
         )
 
     def empty(self, nbytes: int) -> np.ndarray:

@@ -56,11 +56,9 @@ class Machine:
             return PRESETS[name]
         try:
             fields = json.loads(Path(name).read_text("utf-8"))
-            fields |= {
-                key: Link(*fields[key])
-                for key in ("intra", "inter", "node")
-                if fields.get(key)
-            }
+            fields |= {key: Link(*fields[key]) for key in ("intra", "inter")}
+            if fields.get("node") is not None:
+                fields["node"] = Link(*fields["node"])
             return cls(**fields)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise InvalidArgument(

@@ -12,22 +12,28 @@ import numpy as np
 from . import algorithms, select
 from .agreement import digest
 from .arrays import Array, DType, as_array, output_for
+from .choice import Choice
 from .chunk import Chunk
 from .endpoint import Endpoint, Operation
 from .errors import InvalidArgument
 from .plan import Plan, compiled
 from .reduction import Reduction
 from .step import Exchange
+from .tuned import dtype_class
 
 
 class Kind(NamedTuple):
-    """What all calls of one kind share: what to agree on, and how to carry it out."""
+    """What all calls of one kind share: what to agree on, and how to carry it out.
+
+    ``plans``: of arrays that are not registered, and of registered ones; None where the
+    engine of the node takes the whole call as its ``job``.
+    """
 
     signature: str
     code: int  # digest of the signature
     reduction: Reduction
-    plan: Plan
-    job: Any  # of the board's engine, if that takes the whole call
+    plans: tuple[Plan | None, Plan | None]
+    job: Any
     small: bool  # the data travel beside the card
 
 
@@ -80,26 +86,49 @@ def planned(
     reduction = Reduction.of(
         op, dtype, end.size, wire=wire, scales=scales, deterministic=deterministic
     )
-    chosen = select.choose(
-        algorithm,
-        end.topology,
-        count * reduction.wire.itemsize,
-        end.machine,
-        native=reduction.wire == dtype and end.adds(dtype, reduction.op),
-        engine=end.alone,
-        deterministic=deterministic,
+    choices = [
+        select.choose(
+            algorithm,
+            end.topology,
+            select.Call(
+                count * reduction.wire.itemsize,
+                native=reduction.wire == dtype and end.adds(dtype, reduction.op),
+                dtype=dtype_class(reduction.wire.name),
+                registered=registered,
+                engine=end.alone,
+            ),
+            end.machine,
+            table=end.tuned.table,
+            deterministic=deterministic,
+        )
+        for registered in (False, True)
+    ]
+    whole = end.alone and reduction.wire == dtype and scales[0] == 1.0
+    taken = [whole and choice.algorithm == select.SHARED for choice in choices]
+    if not any(taken):  # where the arrays lie makes no difference
+        choices[1] = choices[0]
+
+    def plan(choice: Choice) -> Plan:
+        name, segment, depth = choice
+        work = reduction.work
+        return end.plan(name, "schedule", count, work, segment=segment, depth=depth)
+
+    unregistered, registered = (
+        None if by_engine else plan(choice)
+        for by_engine, choice in zip(taken, choices, strict=True)
     )
+    chosen = " or ".join(dict.fromkeys(map(str, choices)))
     end.tell(f"allreduce of {count * dtype.itemsize} bytes: {chosen}")
     signature = (
         f"allreduce(count={count}, dtype={dtype.name}, op={op}, algorithm={chosen}, "
         f"wire={reduction.wire.name}, prescale={scales[0]}, postscale={scales[1]})"
     )
-    plan = end.plan(chosen, "schedule", count, reduction.work)
-    job = None
-    if chosen == "shared" and end.alone and reduction.wire == dtype and scales[0] == 1:
+    job, small = None, False
+    if any(taken):
         job = end.shared.job("allreduce", count, dtype, reduction.accumulator())
-    small = job is not None and end.shared.small(count * dtype.itemsize)
-    return Kind(signature, digest(signature), reduction, plan, job, small)
+        small = taken[0] and end.shared.small(count * dtype.itemsize)
+    plans = unregistered, registered
+    return Kind(signature, digest(signature), reduction, plans, job, small)
 
 
 def allreduce(end: Endpoint, x: Any, op: str, out: Any, **options: Any) -> Any:
@@ -118,18 +147,19 @@ def run_allreduce(end: Endpoint, call: Allreduce) -> Operation:
         yield from together(end, kind, x.data, out.data)
         return
     yield from end.agree(kind.signature)
-    yield from step_by_step(end, call)
+    yield from step_by_step(end, kind.reduction, kind.plans[0], x.data, out.data)
 
 
-def step_by_step(end: Endpoint, call: Allreduce) -> Operation:
+def step_by_step(
+    end: Endpoint, reduction: Reduction, plan: Any, x: np.ndarray, out: np.ndarray
+) -> Operation:
     """Run the plan of an allreduce on which all ranks have agreed."""
-    x, out, (_, _, reduction, plan, _, _) = call
-    source = x.data if reduction.direct else None
-    data = out.data if reduction.direct else reduction.working(x, out)
+    source = x if reduction.direct else None
+    data = out if reduction.direct else reduction.working(x, out)
     yield from end.execute(
         plan, data, reduction.work, reduction.op, reduction.wire, source
     )
-    reduction.finish(data, out.data)
+    reduction.finish(data, out)
 
 
 def together(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> Operation:
@@ -154,8 +184,13 @@ def together(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> Opera
     end.heed()
     if kind.small:
         engine.run(job.combine, beside, [out])
+        return
+    places, goals, way = board.places(number)
+    plan = kind.plans[all(places) and all(goals)]
+    if plan is None:
+        yield from engine.perform(job, x, out, places, goals, way)
     else:
-        yield from engine.perform(job, x, out, *board.places(number))
+        yield from step_by_step(end, kind.reduction, plan, x, out)
 
 
 def run_planned(end: Endpoint, call: Allreduce) -> Operation:
@@ -163,11 +198,13 @@ def run_planned(end: Endpoint, call: Allreduce) -> Operation:
 
     The MPI library's own blocks without a deadline: so all ranks must have come.
     """
-    if call.kind.plan.native or call.kind.job is not None:
+    x, out, kind = call
+    plan = kind.plans[0]
+    if kind.job is not None or plan is None or plan.native:
         yield from run_allreduce(end, call)
         return
-    end.doing = f"planned {call.kind.signature}"
-    yield from step_by_step(end, call)
+    end.doing = f"planned {kind.signature}"
+    yield from step_by_step(end, kind.reduction, plan, x.data, out.data)
 
 
 def empty(end: Endpoint, shape: Any, dtype: Any) -> Any:
@@ -200,7 +237,7 @@ def reduce_scatter(end: Endpoint, x: Any, op: str, algorithm: str) -> Any:
 
     array, reduction = yield from end.agreed("reduce_scatter", prepare)
     scratch = array.like(np.empty_like(array.data), array.shape)
-    data = reduction.working(array, scratch)
+    data = reduction.working(array.data, scratch.data)
     plan = end.plan(algorithm, "reduce_scatter", data.size, array.dtype)
     yield from end.execute(plan, data, array.dtype, reduction.op)
     piece = Chunk(0, data.size).split(end.size)[end.rank]
@@ -239,7 +276,7 @@ def reduce(end: Endpoint, x: Any, op: str, root: int, algorithm: str) -> Any:
 
     array, reduction = yield from end.agreed("reduce", prepare)
     result = array.like(np.empty_like(array.data), array.shape)
-    data = reduction.working(array, result)
+    data = reduction.working(array.data, result.data)
     plan = end.plan(algorithm, "reduce", data.size, array.dtype, root)
     yield from end.execute(plan, data, array.dtype, reduction.op)
     if end.rank != root:

@@ -56,23 +56,31 @@ def plan_for(
     itemsize: int,
     root: int | None = None,
     engines: tuple[str, ...] = (),
+    *,
+    segment: int | None = None,
+    depth: int | None = None,
 ) -> Plan:
     """Return the plan of ``operation`` of an algorithm module.
 
     Group calls of a kind in ``engines`` stay, if they are of the rank's own node or of
-    all ranks; others become exchanges.
+    all ranks; others become exchanges.  Messages have at most ``segment`` bytes;
+    ``depth`` steps are in flight.
     """
     module = algorithms.load(algorithm)
     make: Callable[..., Schedule] = getattr(module, operation)
     extra = () if root is None else (root,)
     schedule = make(topology, rank, Chunk(0, count), *extra)
     overlap = getattr(module, "OVERLAP", False)
-    depth = OVERLAP_DEPTH if overlap else DEPTH
     # Who overlaps steps has cut them so that they do; cut again they fill the window.
-    most = MAX_MESSAGE if overlap else segment(count * itemsize)
+    usual = MAX_MESSAGE if overlap else message_bytes(count * itemsize)
     groups = (topology.node(rank), topology.order)
-    steps = served(schedule, rank, groups, engines)
-    plan = compiled(steps, itemsize, depth, most=most, whole=Chunk(0, count))
+    plan = compiled(
+        served(schedule, rank, groups, engines),
+        itemsize,
+        depth or (OVERLAP_DEPTH if overlap else DEPTH),
+        most=segment or usual,
+        whole=Chunk(0, count),
+    )
     return plan._replace(native=algorithm == "native")
 
 
@@ -91,7 +99,7 @@ def served(
             yield from lower(step, rank)
 
 
-def segment(nbytes: int) -> int:
+def message_bytes(nbytes: int) -> int:
     """Return the bytes of the messages that a buffer is cut into."""
     return max(SEGMENT, -(-nbytes // MOST_SEGMENTS))
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import ops
-from .arrays import Array, DType, dtype_named, wider
+from .arrays import DType, dtype_named, wider
 from .errors import InvalidArgument
 
 
@@ -65,15 +65,15 @@ class Reduction(NamedTuple):
         """Whether the steps can take the input where it is, unscaled and unrounded."""
         return self.work == self.dtype == self.wire and self.before == 1.0
 
-    def working(self, x: Array, out: Array) -> np.ndarray:
-        """Copy ``x`` to where the sums are made: ``out``, or wider scratch."""
+    def working(self, x: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Copy flat ``x`` to where the sums are made: ``out``, or wider scratch."""
         if self.work == self.dtype:
-            data = out.data
-            if data.ctypes.data != x.data.ctypes.data:
-                data[:] = x.data
+            data = out
+            if data.ctypes.data != x.ctypes.data:
+                data[:] = x
         else:
-            data = np.empty(x.data.size, self.work.storage)
-            ops.convert(self.dtype, x.data, self.work, data)
+            data = np.empty(x.size, self.work.storage)
+            ops.convert(self.dtype, x, self.work, data)
         ops.scale(self.work, data, self.before)
         return data
 

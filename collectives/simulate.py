@@ -20,7 +20,7 @@ import numpy as np
 
 from . import algorithms, world
 from .chunk import Chunk
-from .errors import CollectiveError, InvalidArgument
+from .errors import CollectiveError, InvalidArgument, UnsupportedTopology
 from .machine import Machine
 from .step import Exchange, GroupCall
 from .topology import Topology, parse_grid
@@ -174,6 +174,8 @@ def report(options: argparse.Namespace) -> None:
         topology = topology.with_grid(parse_grid(options.grid))
     chosen = options.algorithms
     names = algorithms.names() if chosen == "all" else chosen.split(",")
+    if chosen == "all":
+        names = [name for name in names if supports(name, topology)]
     for name in names:
         algorithms.load(name)
     print(f"# {machine.name}: {machine.source}")
@@ -189,6 +191,15 @@ def report(options: argparse.Namespace) -> None:
             f"{timing.wire_bytes / 1e6:13.3f}",
             flush=True,
         )
+
+
+def supports(name: str, topology: Topology) -> bool:
+    """Say whether an algorithm runs on a topology."""
+    try:
+        algorithms.load(name).cost(topology, 0, Machine.load("host"))
+    except UnsupportedTopology:
+        return False
+    return True
 
 
 def place(size: int, local: int, nodes: str | None) -> Topology:

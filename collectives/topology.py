@@ -85,11 +85,12 @@ class Topology:
         return cls(tuple(map(tuple, members.values()))).with_grid(grid)
 
     @classmethod
-    def parse(cls, text: str, size: int) -> "Topology":
+    def parse(cls, text: str, size: int | None) -> "Topology":
         """Read ``4x2`` (4 nodes of 2 ranks) or ``3,2,1`` (unequal nodes).
 
         Raises:
-            UnsupportedTopology: the text is neither, or does not hold ``size`` ranks.
+            UnsupportedTopology: the text is neither, or does not hold ``size`` ranks
+                (None: any number).
         """
         try:
             if "x" in text:
@@ -99,10 +100,11 @@ class Topology:
                 sizes = [int(number) for number in text.split(",")]
         except ValueError:
             sizes = []
-        if not sizes or min(sizes) < 1 or sum(sizes) != size:
+        if not sizes or min(sizes) < 1 or size not in (None, sum(sizes)):
+            total = "" if size is None else f", adding up to {size} ranks"
             raise UnsupportedTopology(
                 f"nodes {text!r} (--nodes or COLLECTIVES_NODES): expected NODESxLOCAL "
-                f"like 4x2, or node sizes like 3,2,1, adding up to {size} ranks"
+                f"like 4x2, or node sizes like 3,2,1{total}"
             )
         return cls.sized(sizes)
 
@@ -122,6 +124,18 @@ class Topology:
                 f"{choices}"
             )
         return Topology(self.nodes, cut(self.order, [x] * y))
+
+    @property
+    def layout(self) -> str:
+        """The sizes of the nodes, as `parse` reads them.
+
+        >>> Topology.sized([3, 2]).layout
+        '3,2'
+        """
+        sizes = [len(node) for node in self.nodes]
+        if len(set(sizes)) == 1:
+            return f"{len(sizes)}x{sizes[0]}"
+        return ",".join(map(str, sizes))
 
     @property
     def size(self) -> int:

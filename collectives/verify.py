@@ -129,20 +129,22 @@ def prove_all(name: str, cases: Sequence[Topology], count: int | None) -> None:
     for topology in cases:
         size = topology.size
         counts = [size - 1, 3 * size + 1] if count is None else [count]
-        forms = (False, True) if calls_groups(name, topology) else (False,)
+        try:
+            forms = (False, True) if calls_groups(name, topology) else (False,)
+        except UnsupportedTopology:
+            refused += 1
+            continue
         for elements, lowered in product(counts, forms):
             try:
                 verify(name, topology, elements, lowered=lowered)
                 proofs += 1
-            except UnsupportedTopology:
-                refused += 1
             except (WrongResult, Deadlock) as error:
                 raise type(error)(
                     f"{name}, {topology.describe()}, {elements} elements: {error}"
                 ) from None
     first, last = cases[0].size, cases[-1].size
     ranks = f"{first}..{last}" if first < last else f"{last}"
-    note = f", {refused} unsupported" if refused else ""
+    note = f", {refused} layouts unsupported" if refused else ""
     print(
         f"{name:20} {ranks:>8} ranks  {proofs:4} proofs{note}  "
         f"exactly once, equal everywhere, no deadlock  "

@@ -37,6 +37,25 @@ def test_a_plan_is_made_once_for_all_calls_of_its_kind():
     assert plan.plan_for(topology, 1, "ring", "schedule", 101, 4) is not first
 
 
+def test_segment_and_depth_change_the_plan_alike_on_all_ranks():
+    def cut(rank):
+        return plan.plan_for(
+            Topology.uniform(local=3),
+            rank,
+            "ring",
+            "schedule",
+            30,
+            4,
+            segment=8,
+            depth=7,
+        )
+
+    assert {cut(rank).depth for rank in range(3)} == {7}
+    steps = [task.step for rank in range(3) for task in cut(rank).tasks]
+    assert max(step.send.size for step in steps) == 2
+    assert len({len(cut(rank).tasks) for rank in range(3)}) == 1
+
+
 def test_group_calls_stay_where_an_engine_serves_them():
     topology = Topology.uniform(local=4)
     kept = plan.plan_for(

@@ -140,3 +140,8 @@ def test_a_long_list_is_shortened_in_a_message():
 
 def test_equal_layouts_are_one_key():
     assert len({Topology.sized([2, 2]), Topology.uniform(nodes=2, local=2)}) == 1
+
+
+@pytest.mark.parametrize("text", ["1x4", "4x1", "2x3", "3,2,1"])
+def test_a_layout_is_written_as_it_is_read(text):
+    assert Topology.parse(text, None).layout == text

@@ -2,10 +2,14 @@
 
     steps  1; inside, every rank combines its piece for all, as in a reduce-scatter and
            an allgather, without messages
+    bytes sent per rank  none: ranks read and write each other's memory
     cost   that of a group call of the node's engine
 
 Ranks of several nodes use `split_rail` or `pipelined`, whose first and last stages are
 the same engine's.  Where no engine serves the node, the call is made of messages.
+
+MPI: A Message-Passing Interface Standard, version 4.1, section 12.2.3: windows of
+shared memory.
 """
 
 from ..chunk import Chunk

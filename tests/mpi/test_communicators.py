@@ -7,6 +7,7 @@ from inputs import result, values
 from collectives import (
     CollectiveError,
     Communicator,
+    InvalidArgument,
     ShapeMismatch,
     Topology,
     UnsupportedTopology,
@@ -126,9 +127,14 @@ def test_rank_0_says_once_what_was_chosen(caplog):
         for _ in range(3):
             comm.allreduce(np.ones(4), algorithm="ring")
     told = [record.getMessage() for record in caplog.records]
-    expected = [comm.topology.describe(), "allreduce of 32 bytes: ring"]
+    layout, table = comm.topology.describe(), "tuned tables are off"
+    expected = [layout, table, "allreduce of 32 bytes: ring"]
     assert told == (expected if comm.rank == 0 else [])
 
 
 def test_the_explanation_names_the_choice(comm):
-    assert "->" in comm.explain(1 << 20)
+    for dtype in ("float32", "bfloat16", "uint8"):
+        for registered in (False, True):
+            assert "->" in comm.explain(1 << 20, dtype, registered)
+    with pytest.raises(InvalidArgument, match="choose from float16, bfloat16"):
+        comm.explain(4, "float8")

@@ -130,7 +130,7 @@ def test_two_communicators_work_at_once_from_two_threads(mpi, comm):
             try:
                 for i in range(30):
                     x = values(mine.rank, mine.size, 50 + i) * factor
-                    name = ALGORITHMS[i % len(ALGORITHMS)]
+                    name = everywhere[i % len(everywhere)]
                     got = mine.iallreduce(x, algorithm=name)
                     again = mine.allreduce(x, algorithm="ring")
                     expected = result(mine.size, 50 + i) * factor

@@ -5,8 +5,8 @@ import pytest
 
 from collectives import Communicator, Topology
 from collectives.arrays import DTYPES
-from collectives.patience import Patience
 from collectives.ops import OPS, Accumulator
+from collectives.patience import Patience
 from collectives.step import KINDS, ROOTED, GroupCall
 
 pytestmark = pytest.mark.mpi
