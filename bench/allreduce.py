@@ -7,22 +7,24 @@
 
 import os
 import sys
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-from collectives import Communicator, InvalidArgument, UnsupportedTopology
+from collectives import (
+    Communicator,
+    InvalidArgument,
+    UnsupportedTopology,
+    abort_on_exception,
+)
 
 from . import report
 from .options import Options, WrongUsage, parse
 from .row import Row
 
 NAME = "python -m bench.allreduce"
-HEAD_START_S = 0.5  # an error that all ranks have is told by rank 0
 
 
 class Result(NamedTuple):
@@ -85,25 +87,13 @@ def main(arguments: list[str] | None = None) -> int:
         options = parse(arguments)
     except WrongUsage as error:
         return refuse(error)
+    abort_on_exception()
     from mpi4py import MPI
 
     try:
         return carry_out(options, arguments, MPI.COMM_WORLD)
     except (InvalidArgument, UnsupportedTopology, WrongUsage) as error:
         return refuse(error)  # raised by all ranks
-    except Exception:
-        end_job(MPI.COMM_WORLD)
-
-
-def end_job(world: Any) -> NoReturn:
-    """Print the error under way and end all ranks: they may wait for this one."""
-    if world.rank:
-        time.sleep(HEAD_START_S)
-    sys.stdout.flush()
-    sys.stderr.write(f"rank {world.rank}: {traceback.format_exc()}")
-    sys.stderr.flush()
-    world.Abort(1)
-    os._exit(1)  # Abort returns, under MPICH, until the launcher ends the process
 
 
 def carry_out(options: Options, arguments: list[str], world: Any) -> int:
