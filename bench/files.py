@@ -15,6 +15,10 @@ KNOWN = {field.name for field in fields(Row)}
 TEXTS = {"algorithm", "dtype", "op"}
 NUMBERS = {"size", "count", "time_us", "algbw", "busbw"}
 MAYBE = {"wrong", "ratio", "roof"}
+META: dict[str, type] = {  # what others rely on, where it is there
+    **dict.fromkeys(("layout", "date", "buffers"), str),
+    **dict.fromkeys(("hardware", "versions"), dict),
+}
 
 
 def write_json(path: str, meta: dict[str, Any], rows: Iterable[Row]) -> None:
@@ -49,8 +53,11 @@ def strange(found: Any) -> str | None:
     if not isinstance(found, dict) or set(found) != {"meta", "rows"}:
         return "is not {'meta': ..., 'rows': ...}"
     meta, rows = found["meta"], found["rows"]
-    if not isinstance(meta, dict) or not isinstance(meta.get("layout"), str):
+    if not isinstance(meta, dict) or "layout" not in meta:
         return "has no 'layout' in 'meta'"
+    for name, kind in META.items():
+        if name in meta and not isinstance(meta[name], kind):
+            return f"has {name} = {meta[name]!r} in 'meta'"
     if not isinstance(rows, list) or not rows:
         return "has no rows"
     for i, row in enumerate(rows):

@@ -54,6 +54,9 @@ STRANGE = {
     "is no JSON": "{",
     "is not {'meta'": "[]",
     "has no 'layout'": altered(lambda found: found["meta"].pop("layout")),
+    "has versions = 'old' in 'meta'": altered(
+        lambda found: found["meta"].update(versions="old")
+    ),
     "has no rows": altered(lambda found: found["rows"].clear()),
     "row 3 is 4": altered(lambda found: found["rows"].append(4)),
     "lacks some: busbw": altered(lambda found: found["rows"][1].pop("busbw")),
