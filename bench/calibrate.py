@@ -21,10 +21,18 @@ from typing import Any
 
 import numpy as np
 
-from collectives import Communicator, InvalidArgument, Link, Machine, Topology, host
+from collectives import (
+    Communicator,
+    InvalidArgument,
+    Link,
+    Machine,
+    Topology,
+    abort_on_exception,
+    host,
+)
 
-from .allreduce import end_job, refuse, silent, unwritable
-from .options import Parser, WrongUsage, parse_size
+from .allreduce import silent
+from .command import Parser, WrongUsage, parse_size, refuse, unwritable
 
 NAME = "python -m bench.calibrate"
 ADDED = 4 << 20  # bytes of an addition: more than the caches a core has for itself
@@ -167,14 +175,13 @@ def main(arguments: list[str] | None = None) -> int:
         options = parser().parse_args(arguments)
     except WrongUsage as error:
         return refuse(error, NAME)
+    abort_on_exception()
     from mpi4py import MPI
 
     try:
         return carry_out(options, MPI.COMM_WORLD)
     except (InvalidArgument, WrongUsage) as error:
         return refuse(error, NAME)  # raised by all ranks
-    except Exception:
-        end_job(MPI.COMM_WORLD)
 
 
 def carry_out(options: argparse.Namespace, world: Any) -> int:

@@ -31,16 +31,18 @@ from collectives import (
     InvalidArgument,
     UnsupportedTopology,
     WrongResult,
+    abort_on_exception,
     algorithms,
     host,
     tuned,
 )
 
 from . import ranges
-from .allreduce import end_job, refuse, silent, unwritable
+from .allreduce import silent
+from .command import Parser, WrongUsage, parse_size, refuse, unwritable
 from .inputs import Inputs
-from .measure import race
-from .options import Options, Parser, WrongUsage, parse_size
+from .measure import Entry, race
+from .options import Options
 
 NAME = "python -m bench.tune"
 MEASURED = {"float32": "float32", "half": "float16"}  # the type that stands for a class
@@ -119,8 +121,9 @@ def contend(
         partial(comm.allreduce, out, out=out, algorithm=str(choice))
         for choice in choices
     ]
+    entries = [Entry(call, out, start, inputs) for call in calls]
     racing = Options(**vars(options) | {"iters": turns, "warmup": 1})
-    seconds, wrong = race(calls, racing, mpi, (out, start), inputs)
+    seconds, wrong = race(entries, racing, mpi)
     for choice, n in zip(choices, wrong.tolist(), strict=True):
         if n:
             raise WrongResult(f"{choice}: {n} wrong elements at {out.nbytes} bytes")
@@ -172,6 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
         options, output = parse(arguments)
     except WrongUsage as error:
         return refuse(error, NAME)
+    abort_on_exception()
     from mpi4py import MPI
 
     try:
@@ -181,8 +185,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except (CollectiveError, WrongUsage) as error:
         return refuse(error, NAME)  # raised by all ranks
-    except Exception:
-        end_job(MPI.COMM_WORLD)
 
 
 def carry_out(

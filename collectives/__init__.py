@@ -7,6 +7,7 @@ them when it is first used.
 from typing import Any
 
 from . import algorithms
+from .abort import abort_on_exception
 from .choice import Choice
 from .chunk import Chunk
 from .errors import (
@@ -44,6 +45,7 @@ __all__ = [
     "UnsupportedTopology",
     "Work",
     "WrongResult",
+    "abort_on_exception",
     "algorithms",
     "host",
     "tuned",
