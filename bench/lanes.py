@@ -12,7 +12,6 @@ command itself needs no MPI.
 """
 
 import argparse
-import os
 import shlex
 import sys
 import time
@@ -23,9 +22,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from . import lane_table
+from .command import Parser, WrongUsage, unwritable
 from .lane_table import Finding, LaneRow
 from .launches import Lane, LaneFailed, measured, read_lane
-from .options import Parser, WrongUsage
 
 NAME = "python -m bench.lanes"
 RATIO = "time of the lane's native / time; numbers are medians over the rounds"
@@ -112,10 +111,9 @@ def parse(arguments: Sequence[str]) -> Plan:
         if getattr(given, option) < 1:
             name, value = option.replace("_", "-"), getattr(given, option)
             raise WrongUsage(f"--{name} {value:g}: expected at least 1")
-    for path in filter(None, (given.json, given.csv)):
-        folder = Path(path).absolute().parent
-        if not (folder.is_dir() and os.access(folder, os.W_OK)):
-            raise WrongUsage(f"cannot write {path!r}: no writable directory {folder}")
+    problem = unwritable(given.json, given.csv)
+    if problem is not None:
+        raise WrongUsage(problem)
     return Plan(
         lanes,
         given.np,

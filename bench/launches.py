@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .options import WrongUsage
+from .command import WrongUsage
 
 BENCHMARK = ("-m", "bench.allreduce")
 RANKS = "{np}"  # stands for the number of ranks in the launch of a lane
