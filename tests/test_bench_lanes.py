@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from bench import lanes
+from collectives import host
 
 FAKE = """
 import json, os, sys
