@@ -108,7 +108,7 @@ def end_job(world: Any) -> NoReturn:
 
 def carry_out(options: Options, arguments: list[str], world: Any) -> int:
     """Measure, show, and write the files; return the exit code."""
-    problem = unwritable(options) if world.rank == 0 else None
+    problem = unwritable(options.json, options.csv) if world.rank == 0 else None
     problem = world.bcast(problem)
     if problem is not None:
         raise WrongUsage(problem)
@@ -122,16 +122,16 @@ def carry_out(options: Options, arguments: list[str], world: Any) -> int:
     return 1 if report.wrong_elements(rows) else 0
 
 
-def unwritable(options: Options) -> str | None:
+def unwritable(*paths: str | None) -> str | None:
     """Say what is wrong with the files to write, before hours go into them."""
-    for path in (options.json, options.csv):
+    for path in paths:
         folder = Path(path or "").absolute().parent
         if path and not (folder.is_dir() and os.access(folder, os.W_OK)):
             return f"cannot write {path!r}: {str(folder)!r} is no writable directory"
     return None
 
 
-def refuse(error: Exception) -> int:
+def refuse(error: Exception, name: str = NAME) -> int:
     """Say once, on rank 0, what all ranks have found wrong; return the exit code."""
     try:
         from mpi4py import MPI
@@ -140,7 +140,7 @@ def refuse(error: Exception) -> int:
     else:
         world = MPI.COMM_WORLD
     if world is None or world.rank == 0:
-        print(f"{NAME}: {error}", file=sys.stderr, flush=True)
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
     if world is not None:
         world.Barrier()  # a launcher may end the others when the first one leaves
     return 2
