@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 TRAIN = ["torch>=2.4"]
 DATA = ["simplejpeg>=1.8", "pillow"]
 DEMO = ["scikit-learn"]
+PLOT = ["matplotlib"]
 TEST = [
     "pytest>=8",
     "pytest-mpi>=0.6",
@@ -14,6 +15,7 @@ TEST = [
     "hypothesis",
     "coverage",
     "docutils",
+    *PLOT,
 ]
 
 setup(
@@ -43,7 +45,7 @@ setup(
         "data": DATA,
         "demo": DEMO,
         "dali": ["nvidia-dali-cuda120"],
-        "plot": ["matplotlib"],
+        "plot": PLOT,
         "tensorboard": ["tensorboard"],
         "jax": ["jax", "ml_dtypes"],
         "test": TEST,

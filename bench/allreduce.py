@@ -5,24 +5,27 @@
 `run` does the same within a program.
 """
 
-import os
 import sys
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-from collectives import Communicator, InvalidArgument, UnsupportedTopology
+import numpy as np
 
-from . import report
-from .options import Options, WrongUsage, parse
+from collectives import (
+    Communicator,
+    InvalidArgument,
+    UnsupportedTopology,
+    abort_on_exception,
+)
+
+from . import against, files, plot, report
+from .command import WrongUsage, refuse, unwritable
+from .options import TIMEOUT_S, Options, parse
 from .row import Row
 
 NAME = "python -m bench.allreduce"
-HEAD_START_S = 0.5  # an error that all ranks have is told by rank 0
 
 
 class Result(NamedTuple):
@@ -48,22 +51,27 @@ def run(
     """
     from mpi4py import MPI
 
-    from . import contenders, meta
+    from . import contenders, meta, roofline
     from .measure import measure
 
     mpi = (MPI.COMM_WORLD if mpi_comm is None else mpi_comm).Dup()
     with ExitStack() as stack:
-        comm = stack.enter_context(Communicator(mpi))
+        comm = stack.enter_context(Communicator(mpi, timeout_s=TIMEOUT_S))
         taking_part, left_out = contenders.gather(options, comm, mpi, stack)
         if not taking_part:
             reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
             raise WrongUsage(f"nothing to measure: {reasons}")
+        limit = roofline.find(mpi)
+        empty, buffers = np.empty, "ordinary"
+        if options.registered:
+            empty, buffers = comm.empty, "registered, by Communicator.empty"
         about = meta.describe(options, comm.topology.describe(), left_out, command)
+        about |= {"buffers": buffers, "roof": limit.text}
         if show is None or mpi.rank:
             show = silent
         show(report.header(about))
         rows = []
-        for found in measure(taking_part, options, mpi):
+        for found in measure(taking_part, options, mpi, roofline=limit, empty=empty):
             rows += found
             show(report.lines(found))
         show(report.footer(rows))
@@ -84,66 +92,44 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = parse(arguments)
     except WrongUsage as error:
-        return refuse(error)
+        return refuse(error, NAME)
+    abort_on_exception()
     from mpi4py import MPI
 
     try:
         return carry_out(options, arguments, MPI.COMM_WORLD)
     except (InvalidArgument, UnsupportedTopology, WrongUsage) as error:
-        return refuse(error)  # raised by all ranks
-    except Exception:
-        end_job(MPI.COMM_WORLD)
-
-
-def end_job(world: Any) -> NoReturn:
-    """Print the error under way and end all ranks: they may wait for this one."""
-    if world.rank:
-        time.sleep(HEAD_START_S)
-    sys.stdout.flush()
-    sys.stderr.write(f"rank {world.rank}: {traceback.format_exc()}")
-    sys.stderr.flush()
-    world.Abort(1)
-    os._exit(1)  # Abort returns, under MPICH, until the launcher ends the process
+        return refuse(error, NAME)  # raised by all ranks
 
 
 def carry_out(options: Options, arguments: list[str], world: Any) -> int:
     """Measure, show, and write the files; return the exit code."""
-    problem = unwritable(options.json, options.csv) if world.rank == 0 else None
-    problem = world.bcast(problem)
+    old, problem = world.bcast(prepare(options) if world.rank == 0 else None)
     if problem is not None:
         raise WrongUsage(problem)
-    command = ["mpirun", "-np", str(world.size), *NAME.split(), *arguments]
-    show = partial(print, flush=True)
-    meta, rows = run(options, world, command=command, show=show)
-    if world.rank == 0 and options.json:
-        report.write_json(options.json, meta, rows)
-    if world.rank == 0 and options.csv:
-        report.write_csv(options.csv, rows)
-    return 1 if report.wrong_elements(rows) else 0
+    command = [*NAME.split(), *arguments]
+    result = run(options, world, command=command, show=partial(print, flush=True))
+    if world.rank == 0:
+        if options.json:
+            files.write_json(options.json, *result)
+        if options.csv:
+            files.write_csv(options.csv, result.rows)
+        if options.plot:
+            plot.draw(options.plot, *result)
+        if options.compare and old is not None:
+            print(against.report(options.compare, old, result, options.tolerance))
+    return 1 if report.wrong_elements(result.rows) else 0
 
 
-def unwritable(*paths: str | None) -> str | None:
-    """Say what is wrong with the files to write, before hours go into them."""
-    for path in paths:
-        folder = Path(path or "").absolute().parent
-        if path and not (folder.is_dir() and os.access(folder, os.W_OK)):
-            return f"cannot write {path!r}: {str(folder)!r} is no writable directory"
-    return None
-
-
-def refuse(error: Exception, name: str = NAME) -> int:
-    """Say once, on rank 0, what all ranks have found wrong; return the exit code."""
+def prepare(options: Options) -> tuple[Result | None, str | None]:
+    """Read what to compare with; or say what is wrong with the files, before hours."""
     try:
-        from mpi4py import MPI
-    except ImportError:
-        world = None
-    else:
-        world = MPI.COMM_WORLD
-    if world is None or world.rank == 0:
-        print(f"{name}: {error}", file=sys.stderr, flush=True)
-    if world is not None:
-        world.Barrier()  # a launcher may end the others when the first one leaves
-    return 2
+        old = Result(*files.read_json(options.compare)) if options.compare else None
+        if options.plot:
+            plot.check_matplotlib()
+    except WrongUsage as error:
+        return None, str(error)
+    return old, unwritable(options.json, options.csv, options.plot)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from .options import TIMEOUT_S
+
 Bind = Callable[[Any, Any], Callable[[], Any]]
 
-LIMIT = timedelta(seconds=60)
+LIMIT = timedelta(seconds=TIMEOUT_S)
 
 
 class NotSupported(Exception):

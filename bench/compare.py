@@ -14,14 +14,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from collectives import Communicator, InvalidArgument, UnsupportedTopology
+from collectives import (
+    Communicator,
+    InvalidArgument,
+    UnsupportedTopology,
+    abort_on_exception,
+)
 
 from . import compare_report as report
-from .allreduce import end_job, refuse, unwritable
 from .baselines import NotSupported
+from .command import WrongUsage, refuse, unwritable
 from .compare_options import Options, parse
 from .measure import turns
-from .options import WrongUsage
+from .options import TIMEOUT_S
 
 NAME = "python -m bench.compare"
 
@@ -50,7 +55,7 @@ def run(
 
     mpi = (MPI.COMM_WORLD if mpi_comm is None else mpi_comm).Dup()
     with ExitStack() as stack:
-        comm = stack.enter_context(Communicator(mpi))
+        comm = stack.enter_context(Communicator(mpi, timeout_s=TIMEOUT_S))
         use_cores(comm)
         keep_freed()
         try:
@@ -101,14 +106,13 @@ def main(arguments: list[str] | None = None) -> int:
         options = parse(arguments)
     except WrongUsage as error:
         return refuse(error, NAME)
+    abort_on_exception()
     from mpi4py import MPI
 
     try:
         return carry_out(options, arguments, MPI.COMM_WORLD)
     except (InvalidArgument, UnsupportedTopology, WrongUsage) as error:
         return refuse(error, NAME)  # raised by all ranks
-    except Exception:
-        end_job(MPI.COMM_WORLD)
 
 
 def carry_out(options: Options, arguments: list[str], world: Any) -> int:
@@ -117,7 +121,7 @@ def carry_out(options: Options, arguments: list[str], world: Any) -> int:
     problem = world.bcast(problem)
     if problem is not None:
         raise WrongUsage(problem)
-    command = ["mpirun", "-np", str(world.size), *NAME.split(), *arguments]
+    command = [*NAME.split(), *arguments]
     about, rows = run(options, world, command=command)
     if world.rank == 0:
         print(report.table(about, rows, options.tolerance), flush=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from collectives import algorithms
 
-from .options import Parser, WrongUsage, parse_size
+from .command import Parser, WrongUsage, parse_size
 
 BASELINES = ("ddp-gloo", "none")
 MODELS = ("resnet50", "tiny")

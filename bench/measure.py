@@ -7,8 +7,8 @@ whatever disturbs the machine disturbs them alike.
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,33 +16,52 @@ from . import elements
 from .baselines import Bind
 from .inputs import Inputs
 from .options import Options
+from .roofline import UNKNOWN, Roofline
 from .row import Row, statistics
 
 
+class Entry(NamedTuple):
+    """What takes a turn: a call, before which ``buffer`` is set to ``start``.
+
+    Where there are ``inputs``, ``buffer`` receives their reduction.
+    """
+
+    call: Callable[[], Any]
+    buffer: np.ndarray
+    start: Any
+    inputs: Inputs | None = None
+
+
 def measure(
-    contenders: Mapping[str, Bind], options: Options, mpi: Any
+    contenders: Mapping[str, Bind],
+    options: Options,
+    mpi: Any,
+    *,
+    roofline: Roofline = UNKNOWN,
+    empty: Callable[[int, np.dtype], np.ndarray] = np.empty,
 ) -> Iterator[list[Row]]:
     """Yield the rows of one size after the other, alike on all ranks.
 
-    Two buffers are allocated once, for the largest size.
+    Two buffers are allocated once, by ``empty(count, dtype)``, for the largest size.
+    The passes of ``roofline`` take turns with the contenders.
     """
     inputs = Inputs(options.dtype, options.op, mpi.size, options.seed)
     counts = options.counts()
     storage = elements.storage(options.dtype)
-    memory = [np.empty(max(counts), storage) for _ in range(2)]
+    memory = [empty(max(counts), storage) for _ in range(2)]
     for count in counts:
         x, out = (buffer[:count] for buffer in memory)
         inputs.fill(x, mpi.rank)
         rows = []
         for in_place in (False, True):
-            source, target = (elements.as_passed(options.dtype, b) for b in (x, out))
-            calls = [
-                bind(target if in_place else source, target)
-                for bind in contenders.values()
+            entries = enter(contenders.values(), inputs, x, out, in_place=in_place)
+            entries += [
+                Entry(call, buffer, np.float32(1))
+                for call, buffer in roofline.passes(x.nbytes, in_place=in_place)
             ]
-            start = x if in_place else storage.type(0)  # no result is zero
-            seconds, wrong = race(calls, options, mpi, (out, start), inputs)
-            native = dict(zip(contenders, seconds, strict=True)).get("native")
+            seconds, wrong = race(entries, options, mpi)
+            native = dict(zip(contenders, seconds, strict=False)).get("native")
+            passes = list(seconds[len(contenders) :])
             rows += [
                 Row(
                     algorithm=name,
@@ -52,38 +71,54 @@ def measure(
                     op=options.op,
                     in_place=in_place,
                     wrong=int(wrong[i]) if options.check else None,
-                    **statistics(seconds[i], x.nbytes, mpi.size, native),
+                    **statistics(seconds[i], x.nbytes, mpi.size, native, passes),
                 )
                 for i, name in enumerate(contenders)
             ]
         yield rows
 
 
-def race(
-    calls: list[Any], options: Options, mpi: Any, reset: tuple[Any, Any], inputs: Inputs
-) -> tuple[np.ndarray, np.ndarray]:
-    """Run the calls in turn; return seconds, ``(calls, iters)``, and wrong elements.
+def enter(
+    contenders: Iterable[Bind],
+    inputs: Inputs,
+    x: np.ndarray,
+    out: np.ndarray,
+    *,
+    in_place: bool,
+) -> list[Entry]:
+    """Return what the contenders do: reduce ``x``, or its copy in ``out``, there."""
+    source, target = (elements.as_passed(inputs.dtype, b) for b in (x, out))
+    start = x if in_place else x.dtype.type(0)  # no result is zero
+    return [
+        Entry(bind(target if in_place else source, target), out, start, inputs)
+        for bind in contenders
+    ]
 
-    Before each call the buffer ``reset[0]``, where results appear, is set to
-    ``reset[1]``.  Seconds are those of the slowest rank, wrong elements, ``(calls,)``,
-    those of all ranks together in the last iteration.
+
+def race(
+    entries: Sequence[Entry], options: Options, mpi: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run the entries in turn; return seconds, ``(entries, iters)``, and wrong ones.
+
+    Seconds are those of the slowest rank, wrong elements, ``(entries,)``, those of all
+    ranks together in the last iteration.
     """
     from mpi4py import MPI
 
-    out, start = reset
-    seconds = np.zeros((len(calls), options.iters))
-    wrong = np.zeros(len(calls), np.int64)
+    seconds = np.zeros((len(entries), options.iters))
+    wrong = np.zeros(len(entries), np.int64)
     for i in range(-options.warmup, options.iters):
-        for j in turns(len(calls), i):
-            out[:] = start
+        for j in turns(len(entries), i):
+            call, buffer, start, inputs = entries[j]
+            buffer[:] = start
             mpi.Barrier()
             before = time.perf_counter()
-            calls[j]()
+            call()
             after = time.perf_counter()
             if i >= 0:
                 seconds[j, i] = after - before
-            if options.check and i == options.iters - 1:
-                wrong[j] = inputs.wrong(out)
+            if inputs is not None and options.check and i == options.iters - 1:
+                wrong[j] = inputs.wrong(buffer)
     mpi.Allreduce(MPI.IN_PLACE, seconds, MPI.MAX)
     mpi.Allreduce(MPI.IN_PLACE, wrong, MPI.SUM)
     return seconds, wrong

@@ -1,39 +1,44 @@
 """Options: what to measure, from the command line; nothing here needs MPI."""
 
 import argparse
-import re
 from dataclasses import dataclass
-from typing import NoReturn
+from functools import partial
 
 from collectives import algorithms
 
+from .command import Parser, WrongUsage, parse_size
 from .elements import DTYPES, SIGNIFICAND, storage
 
 OPS = ("sum", "prod", "min", "max", "mean")
 BASELINES = ("native", "gloo")
-UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-
-
-class WrongUsage(Exception):
-    """The command line cannot be obeyed; the message says what would be right."""
+PLOTS = (".svg", ".png")
+TIMEOUT_S = 60.0  # without progress: then a contender is broken
 
 
 @dataclass(frozen=True)
 class Options:
-    """A benchmark: algorithms, sizes in bytes, elements, operation, repetitions."""
+    """A benchmark: algorithms, sizes in bytes, elements, operation, repetitions.
+
+    ``sizes``, where there are any, take the place of ``min``, ``max`` and ``factor``.
+    """
 
     algorithms: tuple[str, ...]
     min: int = 4
     max: int = 64 << 20
     factor: int = 4
+    sizes: tuple[int, ...] = ()
     dtype: str = "float32"
     op: str = "sum"
     iters: int = 20
     warmup: int = 3
     check: bool = True
     seed: int = 0
+    registered: bool = False
     json: str | None = None
     csv: str | None = None
+    plot: str | None = None
+    compare: str | None = None
+    tolerance: float = 0.1
 
     def __post_init__(self) -> None:
         """Check what no single option can.
@@ -50,6 +55,16 @@ class Options:
             raise WrongUsage(
                 f"--min {self.min} --max {self.max}: expected 1 <= min <= max, in bytes"
             )
+        if self.sizes and min(self.sizes) < 1:
+            raise WrongUsage(
+                f"--sizes: got {min(self.sizes)}, expected at least 1 byte"
+            )
+        if not 0 <= self.tolerance < 1:
+            raise WrongUsage(
+                f"--tolerance {self.tolerance}: expected a fraction, 0 <= tolerance < 1"
+            )
+        if self.plot is not None:
+            check_plot(self.plot)
         for name, least in (("factor", 2), ("iters", 1), ("warmup", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise WrongUsage(
@@ -58,23 +73,12 @@ class Options:
 
     def counts(self) -> list[int]:
         """Return the numbers of elements, sizes rounded up to whole elements."""
-        counts, nbytes = [], self.min
-        while nbytes <= self.max:
-            counts.append(-(-nbytes // storage(self.dtype).itemsize))
+        sizes, nbytes = list(self.sizes), self.min
+        while nbytes <= self.max and not self.sizes:
+            sizes.append(nbytes)
             nbytes *= self.factor
-        return list(dict.fromkeys(counts))
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that raises, so that one rank may speak for all."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the message.
-
-        Raises:
-            WrongUsage: always.
-        """
-        raise WrongUsage(message)
+        itemsize = storage(self.dtype).itemsize
+        return list(dict.fromkeys(-(-nbytes // itemsize) for nbytes in sizes))
 
 
 def parse(arguments: list[str] | None = None) -> Options:
@@ -84,7 +88,14 @@ def parse(arguments: list[str] | None = None) -> Options:
         WrongUsage: it has a mistake.
         SystemExit: it asks for help.
     """
-    return Options(**vars(parser().parse_args(arguments)))
+    given = vars(parser().parse_args(arguments))
+    steps = [name for name in ("min", "max", "factor") if name in given]
+    if "sizes" in given and steps:
+        raise WrongUsage(
+            f"--sizes and --{', --'.join(steps)}: give exact sizes, or first, last and "
+            "factor"
+        )
+    return Options(**given)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,7 +106,18 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    add = result.add_argument
+    add_what(result)
+    add_how(result)
+    add_output(result)
+    return result
+
+
+def add_what(parser: Parser) -> None:
+    """Add the options that say what is reduced.
+
+    Sizes have their defaults in `Options`: `parse` has to know which were given.
+    """
+    add = parser.add_argument
     add(
         "--algorithms",
         type=parse_algorithms,
@@ -103,20 +125,29 @@ def parser() -> argparse.ArgumentParser:
         metavar="A,B,...",
         help=f"all, or some of {', '.join(known())}",
     )
-    add("-b", "--min", type=parse_size, default=4, help="first size in bytes")
-    add(
-        "-e", "--max", type=parse_size, default="64M", help="last size; K, M, G: binary"
+    size = partial(add, default=argparse.SUPPRESS)
+    size("-b", "--min", type=parse_size, help="first size in bytes (default: 4)")
+    size("-e", "--max", type=parse_size, help="last size; K, M, G: binary (64M)")
+    size("-f", "--factor", type=int, help="from one size to the next (4)")
+    size(
+        "--sizes",
+        type=parse_sizes,
+        metavar="S,T,...",
+        help="exactly these sizes, instead of the last three",
     )
-    add("-f", "--factor", type=int, default=4, help="from one size to the next")
-    add(
-        "-d",
-        "--dtype",
-        choices=DTYPES,
-        default="float32",
-        metavar="TYPE",
-        help=", ".join(DTYPES),
-    )
+    names = ", ".join(DTYPES)
+    add("-d", "--dtype", choices=DTYPES, default="float32", metavar="TYPE", help=names)
     add("-o", "--op", choices=OPS, default="sum", metavar="OP", help=", ".join(OPS))
+    add(
+        "--registered",
+        action="store_true",
+        help="allocate the buffers by Communicator.empty, for all contenders",
+    )
+
+
+def add_how(parser: Parser) -> None:
+    """Add the options that say how often, and whether results are checked."""
+    add = parser.add_argument
     add("-n", "--iters", type=int, default=20, help="timed iterations")
     add("-w", "--warmup", type=int, default=3, help="untimed iterations before them")
     add(
@@ -126,9 +157,22 @@ def parser() -> argparse.ArgumentParser:
         help="compare every element of the last iteration with the exact result",
     )
     add("--seed", type=int, default=0, help="of the contributions")
+
+
+def add_output(parser: Parser) -> None:
+    """Add the options that say what becomes of the results."""
+    add = parser.add_argument
     add("--json", metavar="FILE", help="write everything measured")
     add("--csv", metavar="FILE", help="write the rows, flat")
-    return result
+    add("--plot", metavar="FILE", help="draw bus bandwidth against size; .svg or .png")
+    add("--compare", metavar="OLD.json", help="then compare with an earlier --json")
+    add(
+        "--tolerance",
+        type=float,
+        default=Options.tolerance,
+        metavar="T",
+        help="name what lost more than this fraction of its ratio to native",
+    )
 
 
 def known() -> list[str]:
@@ -151,15 +195,22 @@ def parse_algorithms(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def parse_size(text: str) -> int:
-    """Read bytes, with a binary suffix.
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Read sizes separated by commas.
 
-    >>> parse_size("64M")
-    67108864
+    >>> parse_sizes("4,1M")
+    (4, 1048576)
     """
-    match = re.fullmatch(r"(\d+)([KMG]?)", text.strip().upper())
-    if match is None:
-        raise argparse.ArgumentTypeError(
-            f"size {text!r}: expected bytes, or with a suffix K, M or G like 64M"
+    return tuple(map(parse_size, text.split(",")))
+
+
+def check_plot(path: str) -> None:
+    """Check that a picture's name ends as one that can be drawn.
+
+    Raises:
+        WrongUsage: it does not.
+    """
+    if not path.lower().endswith(PLOTS):
+        raise WrongUsage(
+            f"--plot {path}: expected a file name that ends in {' or '.join(PLOTS)}"
         )
-    return int(match[1]) * UNITS[match[2]]

@@ -1,18 +1,17 @@
-"""Report: the table people read, and the files programs read."""
+"""Report: the table people read."""
 
-import csv
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
-from .row import PERCENTILES, Row
+from .row import Row
 
-HEADER = ("command", "date", "layout", "hardware", "versions", "time")
-SIDE = ("time", "algbw", "busbw", "#wrong", "ratio")
-UNITS = ("(us)", "(GB/s)", "(GB/s)", "", "(x native)")
-WIDTHS = (12, 8, 8, 8, 12)
+HEADER = (
+    *("command", "date", "layout", "hardware", "versions"),
+    *("buffers", "time", "roof"),
+)
+SIDE = ("time", "algbw", "busbw", "#wrong", "roof", "ratio")
+UNITS = ("(us)", "(GB/s)", "(GB/s)", "", "(%)", "(x native)")
+WIDTHS = (12, 8, 8, 8, 6, 12)
 BESIDE = 2 + 18 + 12 + 12 + 10 + 6  # characters before the first time
 
 
@@ -67,6 +66,7 @@ def side(row: Row) -> str:
             f"{row.algbw:.3f}",
             f"{row.busbw:.3f}",
             "N/A" if row.wrong is None else str(row.wrong),
+            "-" if row.roof is None else f"{row.roof:.0f}",
             "N/A" if row.ratio is None else f"{row.ratio:.2f}",
         )
     )
@@ -97,22 +97,3 @@ def wrong_elements(rows: Iterable[Row]) -> int | None:
     """Add up the wrong elements; None where nothing was checked."""
     checked = [row.wrong for row in rows if row.wrong is not None]
     return sum(checked) if checked else None
-
-
-def write_json(path: str, meta: dict[str, Any], rows: Iterable[Row]) -> None:
-    """Write ``{"meta": {...}, "rows": [...]}``."""
-    found = {"meta": meta, "rows": [asdict(row) for row in rows]}
-    Path(path).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-
-
-def write_csv(path: str, rows: Iterable[Row]) -> None:
-    """Write the rows, a percentile a column; what was not measured stays empty."""
-    flat = [field.name for field in fields(Row) if field.name != "percentiles_us"]
-    percentiles = [f"{name}_us" for name in PERCENTILES]
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([*flat, *percentiles])
-        for row in rows:
-            writer.writerow(
-                [*(getattr(row, name) for name in flat), *row.percentiles_us.values()]
-            )

@@ -1,5 +1,6 @@
 """Row: what was measured of one algorithm, at one size, out of place or in place."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ class Row:
     wrong: int | None  # None: not checked
     ratio: float | None  # time of native / time; None: native does not take part
     percentiles_us: dict[str, float]
+    roof: float | None = None  # percent; None: memory is not the limit, or not known
 
 
 def bus_factor(ranks: int) -> float:
@@ -39,12 +41,17 @@ def bus_factor(ranks: int) -> float:
 
 
 def statistics(
-    seconds: np.ndarray, size: int, ranks: int, native: np.ndarray | None
+    seconds: np.ndarray,
+    size: int,
+    ranks: int,
+    native: np.ndarray | None,
+    passes: Sequence[np.ndarray] = (),
 ) -> dict[str, Any]:
     """Return the measured fields of a row.
 
     ``seconds`` has an element for each iteration, the time on the slowest rank; so has
-    ``native``, the times of the MPI library, taken in turn with these.
+    ``native``, the times of the MPI library, and each of ``passes``, those of passes
+    over memory, all taken in turn.
     """
     time = float(np.median(seconds))
     algbw = size / time / 1e9
@@ -55,4 +62,5 @@ def statistics(
         "busbw": algbw * bus_factor(ranks),
         "ratio": None if native is None else float(np.median(native)) / time,
         "percentiles_us": dict(zip(PERCENTILES, points, strict=True)),
+        "roof": 100 * min(map(np.median, passes)) / time if passes else None,
     }

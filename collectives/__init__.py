@@ -7,6 +7,7 @@ them when it is first used.
 from typing import Any
 
 from . import algorithms
+from .abort import abort_on_exception
 from .chunk import Chunk
 from .errors import (
     CollectiveError,
@@ -41,6 +42,7 @@ __all__ = [
     "UnsupportedTopology",
     "Work",
     "WrongResult",
+    "abort_on_exception",
     "algorithms",
 ]
 

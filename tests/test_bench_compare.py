@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bench import compare_report as report
+from bench.command import WrongUsage
 from bench.compare_options import Options, parse, parser
 from bench.compare_report import Record
-from bench.options import WrongUsage
 from collectives import algorithms
 
 META = {key: key for key in report.HEADER}

@@ -3,15 +3,14 @@ import argparse
 import numpy as np
 import pytest
 
+from bench.command import WrongUsage, parse_size
 from bench.options import (
     BASELINES,
     OPS,
     Options,
-    WrongUsage,
     known,
     parse,
     parse_algorithms,
-    parse_size,
 )
 from collectives import algorithms
 
@@ -77,6 +76,15 @@ def test_check_is_on_unless_refused():
         ["--dtype", "float8"],
         ["--algo", "ring"],
         ["stray"],
+        ["--sizes", ""],
+        ["--sizes", "4,,8"],
+        ["--sizes", "0"],
+        ["--sizes", "4", "--min", "4"],
+        ["--plot", "out.pdf"],
+        ["--plot", "svg"],
+        ["--tolerance", "1"],
+        ["--tolerance", "-0.1"],
+        ["--tolerance", "nan"],
     ],
 )
 def test_wrong_usage_is_raised_not_exited(arguments):
@@ -88,6 +96,22 @@ def test_sizes_grow_by_the_factor_up_to_the_last():
     options = Options(("ring",), min=4, max=1024, factor=4)
     assert options.counts() == [1, 4, 16, 64, 256]
     assert Options(("ring",), min=4, max=1023, factor=4).counts() == [1, 4, 16, 64]
+
+
+def test_exact_sizes_are_taken_in_their_order():
+    options = parse(["--sizes", "1M,4,102228128,1M"])
+    assert options.counts() == [1 << 18, 1, 25_557_032]
+
+
+@pytest.mark.parametrize("option", ["--min", "--max", "--factor"])
+def test_exact_sizes_exclude_steps(option):
+    with pytest.raises(WrongUsage) as caught:
+        parse(["--sizes", "4", option, "8"])
+    assert "--sizes" in str(caught.value) and option in str(caught.value)
+
+
+def test_what_is_not_given_is_as_in_options():
+    assert parse(["--algorithms", "ring"]) == Options(("ring",))
 
 
 def test_sizes_below_one_element_are_one_element_once():

@@ -1,12 +1,10 @@
-import csv
-import json
-
 import numpy as np
 import pytest
+from bench_rows import make
 
 from bench import report
 from bench.measure import turns
-from bench.row import Row, bus_factor, statistics
+from bench.row import bus_factor, statistics
 
 META = {
     "command": "mpirun -np 4 python -m bench.allreduce",
@@ -14,33 +12,12 @@ META = {
     "layout": "4 ranks on 1 node, grid 2x2",
     "hardware": {"cpu": "abacus", "cores": 2},
     "versions": {"python": "3.14", "mpi": "MPI 5"},
+    "buffers": "ordinary",
     "time": "median",
+    "roof": "none",
     "left_out": {"gloo": "torch is not installed"},
     "options": {},
 }
-
-
-def make(algorithm="ring", size=4096, in_place=False, wrong=0, ratio=2.0):
-    return Row(
-        algorithm=algorithm,
-        size=size,
-        count=size // 4,
-        dtype="float32",
-        op="sum",
-        in_place=in_place,
-        time_us=10.25,
-        algbw=0.4,
-        busbw=0.6,
-        wrong=wrong,
-        ratio=ratio,
-        percentiles_us={
-            "min": 9.0,
-            "p50": 10.25,
-            "p90": 11.0,
-            "p99": 12.0,
-            "max": 13.0,
-        },
-    )
 
 
 ROWS = [make(in_place=False), make(in_place=True, wrong=3), make("auto", 8192)]
@@ -70,6 +47,17 @@ def test_there_is_no_ratio_without_native():
     assert statistics(np.ones(3), 4, 2, None)["ratio"] is None
 
 
+def test_the_roof_is_the_quickest_pass_over_the_time():
+    passes = [np.full(3, 0.3), np.array([0.2, 9.0, 0.1])]
+    assert statistics(np.full(3, 0.4), 4, 2, None, passes)["roof"] == pytest.approx(50)
+    assert statistics(np.full(3, 0.4), 4, 2, None)["roof"] is None
+
+
+def test_a_roof_is_shown_in_whole_percent():
+    row = make(roof=71.6)
+    assert " 72 " in report.line(row, row)
+
+
 def test_everybody_goes_first_in_turn():
     for n in (1, 2, 5):
         orders = [turns(n, i) for i in range(-n, n)]
@@ -85,7 +73,7 @@ def test_only_rows_are_without_a_hash():
         data[0].split()
         == (
             "ring 4096 1024 float32 sum "
-            "10.25 0.400 0.600 0 2.00 10.25 0.400 0.600 3 2.00"
+            "10.25 0.400 0.600 0 - 2.00 10.25 0.400 0.600 3 - 2.00"
         ).split()
     )
 
@@ -120,23 +108,3 @@ def test_what_was_not_checked_is_not_called_ok():
     assert report.wrong_elements(rows) is None
     assert "not checked" in report.footer(rows)
     assert report.lines(rows).count("N/A") == 4
-
-
-def test_json_holds_meta_and_rows(tmp_path):
-    path = tmp_path / "out.json"
-    report.write_json(str(path), META, ROWS)
-    found = json.loads(path.read_text("utf-8"))
-    assert found["meta"] == META
-    assert [Row(**row) for row in found["rows"]] == ROWS
-
-
-def test_csv_is_the_same_but_flat(tmp_path):
-    path = tmp_path / "out.csv"
-    report.write_csv(str(path), [*ROWS, make(wrong=None, ratio=None)])
-    with path.open(newline="", encoding="utf-8") as file:
-        found = list(csv.DictReader(file))
-    assert len(found) == len(ROWS) + 1
-    assert found[1]["wrong"] == "3"
-    assert found[1]["in_place"] == "True"
-    assert float(found[0]["p99_us"]) == 12.0
-    assert found[-1]["wrong"] == found[-1]["ratio"] == ""

@@ -13,7 +13,7 @@ import collectives
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    "errors chunk step",
+    "abort errors chunk step",
     "topology algorithms machine lowering order",
     "world proof verify simulate show",
     "arrays ops reduction transports plan",

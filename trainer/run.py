@@ -12,13 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from collectives import CollectiveError, InvalidArgument
-from trainer.interrupt import (
-    EXIT_INTERRUPTED,
-    EXIT_USAGE,
-    Interrupt,
-    abort_on_exception,
-)
+from collectives import CollectiveError, InvalidArgument, abort_on_exception
+from trainer.interrupt import EXIT_INTERRUPTED, EXIT_USAGE, Interrupt
 
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 TEXT_FLAGS = ("-h", "--help", "--print_config")

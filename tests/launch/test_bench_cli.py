@@ -74,6 +74,45 @@ def test_a_file_that_cannot_be_written_is_told_before_measuring(start, tmp_path)
     assert output.count("is no writable directory") == 1
 
 
+def test_a_run_is_compared_with_an_earlier_one_and_exits_0(start, tmp_path):
+    path = tmp_path / "old.json"
+    quick = [*BENCH, "--iters", "1", "--warmup", "0", "--registered", "--sizes", "4,1K"]
+    command = [*quick, "--algorithms", "ring,native", "--json", str(path)]
+    code, output = start(command, ranks=2)
+    assert code == 0, output
+    assert "# buffers: registered" in output
+    found = json.loads(path.read_text("utf-8"))
+    for row in found["rows"]:
+        row["ratio"] *= 1000
+    path.write_text(json.dumps(found), "utf-8")
+    command = [*quick, "--algorithms", "ring,tree,native", "--compare", str(path)]
+    code, output = start(command, ranks=2)
+    assert code == 0, output
+    assert output.count("# Regressions          : 4 of 4 below 0.90") == 1
+    assert output.count("# only in this run: tree float32 sum, in-place: 4, 1024") == 1
+
+
+@pytest.mark.parametrize("text", ["{", '{"meta": {}, "rows": []}'])
+def test_a_file_that_cannot_be_compared_is_told_before_measuring(start, tmp_path, text):
+    path = tmp_path / "old.json"
+    path.write_text(text, "utf-8")
+    code, output = start([*BENCH, "--compare", str(path)], ranks=2)
+    assert code == 2
+    (line,) = output.splitlines()
+    assert str(path) in line
+
+
+def test_a_plot_without_matplotlib_is_told_before_measuring(start, tmp_path):
+    program = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from bench import allreduce\n"
+        f"sys.exit(allreduce.main(['--plot', {str(tmp_path / 'out.svg')!r}]))\n"
+    )
+    code, output = start([sys.executable, "-c", program], ranks=2)
+    assert code == 2
+    assert output.count("pip install '.[plot]'") == len(output.splitlines()) == 1
+
+
 def test_one_failing_rank_ends_the_job_with_its_traceback(start):
     program = (
         "import sys, numpy as np\n"

@@ -62,30 +62,3 @@ def test_an_exception_on_one_rank_ends_the_job_with_one_traceback(
     assert code == 1, output
     assert output.count("Traceback (most recent call last)") == 1, output
     assert "of 2: Traceback" in output and "5.jpg" in output
-
-
-FAILURES = {
-    "in the main thread": "raise ValueError('oops')",
-    "in another thread": (
-        "threading.Thread(target=lambda: 1 / 0).start(); time.sleep(60)"
-    ),
-    "on all ranks": "raise ValueError('oops')",
-}
-
-
-@pytest.mark.parametrize("where", FAILURES)
-def test_any_uncaught_exception_aborts_although_others_wait(launch, mpiexec, where):
-    ranks = "(0, 1, 2)" if where == "on all ranks" else "(1,)"
-    program = (
-        "import threading, time\n"
-        "from trainer.interrupt import abort_on_exception\n"
-        "abort_on_exception()\n"
-        "from mpi4py import MPI\n"
-        f"if MPI.COMM_WORLD.rank in {ranks}:\n"
-        f"    {FAILURES[where]}\n"
-        "MPI.COMM_WORLD.Barrier()\n"
-    )
-    command = [mpiexec, "-n", "3", sys.executable, "-c", program]
-    code, output = launch(command, timeout_s=30)
-    assert code == 1, output
-    assert output.count("Traceback (most recent call last)") == 1, output

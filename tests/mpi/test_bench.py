@@ -5,9 +5,11 @@ import pytest
 
 from bench.allreduce import run
 from bench.baselines import native
+from bench.command import WrongUsage
 from bench.elements import DTYPES, SIGNIFICAND
 from bench.measure import measure
-from bench.options import OPS, Options, WrongUsage, known
+from bench.options import OPS, Options, known
+from bench.roofline import Roofline, find
 from collectives import algorithms
 
 pytestmark = pytest.mark.mpi
@@ -54,6 +56,35 @@ def test_every_type_and_op_is_right(mpi, dtype, op):
 def test_rows_are_alike_on_all_ranks(mpi):
     result = run(Options(("ring", "native"), **SMALL), mpi.COMM_WORLD)
     assert all(other == result for other in mpi.COMM_WORLD.allgather(result))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_registered_buffers_are_those_of_the_communicator(mpi, dtype):
+    if dtype == "bfloat16":
+        pytest.importorskip("torch")
+    options = Options(
+        ("ring", "auto"), sizes=(4, 4000), dtype=dtype, registered=True, iters=1
+    )
+    meta, rows = run(options, mpi.COMM_WORLD)
+    assert "registered" in meta["buffers"]
+    assert {row.wrong for row in rows} == {0}
+    assert [row.size for row in rows] == [4] * 4 + [4000] * 4
+
+
+def test_the_roofline_is_alike_on_all_ranks(mpi):
+    found = find(mpi.COMM_WORLD)
+    assert mpi.COMM_WORLD.allgather(found) == [found] * mpi.COMM_WORLD.size
+    assert (found.least is None) == found.text.startswith("none")
+
+
+def test_memory_limits_rows_beyond_the_caches_only(mpi):
+    world = mpi.COMM_WORLD
+    options = Options(("native",), sizes=(4, 400), iters=2, warmup=0)
+    contenders = {"native": native(world, "sum")}
+    small, large = measure(contenders, options, world, roofline=Roofline(400, ""))
+    assert {row.roof for row in small} == {None}
+    assert all(row.roof > 0 and row.wrong == 0 for row in large)
+    assert len(large) == 2
 
 
 def test_unchecked_rows_claim_nothing(mpi):
