@@ -13,11 +13,9 @@ from typing import Any
 import collectives
 from collectives import host
 
-from .options import Options
-
 
 def describe(
-    options: Options, layout: str, left_out: dict[str, str], command: Sequence[str]
+    options: Any, layout: str, left_out: dict[str, str], command: Sequence[str]
 ) -> dict[str, Any]:
     """Return command, date, layout of the ranks, hardware, versions and options.
 

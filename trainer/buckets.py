@@ -64,13 +64,33 @@ def nbytes(parameter: Tensor) -> int:
     return parameter.numel() * parameter.element_size()
 
 
-def allocate(comm: Any, named: list[tuple[str, nn.Parameter]]) -> Bucket:
-    """Take a bucket for these parameters from ``comm``, and zero it."""
-    parameters = [parameter for _, parameter in named]
-    dtype = parameters[0].dtype
-    count = sum(parameter.numel() for parameter in parameters)
-    flat = torch.from_numpy(comm.empty(count, NUMPY_DTYPE[dtype])).view(dtype)
-    return Bucket([name for name, _ in named], parameters, flat.zero_())
+def allocate(comm: Any, parameters: Iterable[Tensor]) -> dict[Any, Tensor]:
+    """Take from ``comm`` what all gradients need: a flat tensor of each dtype."""
+    counts: dict[Any, int] = {}
+    for parameter in parameters:
+        counts[parameter.dtype] = counts.get(parameter.dtype, 0) + parameter.numel()
+    return {
+        dtype: torch.from_numpy(comm.empty(count, NUMPY_DTYPE[dtype]))
+        .view(dtype)
+        .zero_()
+        for dtype, count in counts.items()
+    }
+
+
+def cut(
+    memory: dict[Any, Tensor], groups: list[list[tuple[str, nn.Parameter]]]
+) -> list[Bucket]:
+    """Cut the memory into a bucket for each group of named parameters."""
+    start = dict.fromkeys(memory, 0)
+    made = []
+    for named in groups:
+        parameters = [parameter for _, parameter in named]
+        dtype = parameters[0].dtype
+        stop = start[dtype] + sum(parameter.numel() for parameter in parameters)
+        flat = memory[dtype][start[dtype] : stop]
+        made.append(Bucket([name for name, _ in named], parameters, flat))
+        start[dtype] = stop
+    return made
 
 
 def views(bucket: Bucket) -> list[Tensor]:

@@ -1,10 +1,11 @@
 """Sum gradients over the ranks while the backward pass still runs.
 
-Gradients are views of flat buckets.  A hook on each parameter notes that its gradient
-is complete; when a bucket is complete and all earlier ones were started, its allreduce
-starts.  So all ranks start the same buckets in the same order, whatever order their
-gradients arrive in.  ``finish`` starts what is left (a parameter that took no part
-counts as zero) and waits::
+A hook on each parameter moves its complete gradient into a flat bucket, dividing it by
+the number of ranks on the way; from then on it is a view of the bucket.  When a bucket
+is complete and all earlier ones were started, its allreduce starts.  So all ranks start
+the same buckets in the same order, whatever order their gradients arrive in.
+``finish`` starts what is left (a parameter that took no part counts as zero) and
+waits::
 
     reducer = Reducer(model.named_parameters(), comm)
     for images, labels in batches:
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from collectives import InvalidArgument, ShapeMismatch
@@ -59,12 +61,14 @@ class Reducer:
         self.bucket_bytes = bucket_bytes
         self.named = {n: p for n, p in named_parameters if p.requires_grad}
         self._check()
+        self.share = 1 / comm.size  # of each rank in the mean
         self.waited_s = 0.0  # this thread stood still for communication
         self.allreduce_s = 0.0  # the communication thread was busy
         self._arrived: list[nn.Parameter] | None = []
         self._syncing = True
         self._views: dict[nn.Parameter, Tensor] = {}
-        self._allocate(list(reversed(self.named)))
+        self._memory = buckets.allocate(comm, self.named.values())
+        self._cut(list(reversed(self.named)))
         self._hooks = [
             parameter.register_post_accumulate_grad_hook(self._on_gradient)
             for parameter in self.named.values()
@@ -78,7 +82,7 @@ class Reducer:
     def restore(self, order: list[str]) -> None:
         """Bucket again as a checkpoint did, and leave it at that."""
         self._arrived = None
-        self._allocate(order)
+        self._cut(order)
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
@@ -90,18 +94,16 @@ class Reducer:
             self._syncing = True
 
     def zero_grad(self) -> None:
-        """Set all gradients to zero, in the buckets; use this, not the optimiser's."""
-        for bucket in self.buckets:
-            bucket.flat.zero_()
-            for parameter in bucket.parameters:
-                parameter.grad = self._views[parameter]
+        """Forget all gradients; the next ones are copied into the buckets."""
+        for parameter in self._views:
+            parameter.grad = None
 
     def finish(self) -> None:
         """Start the buckets not yet started, and wait until all gradients are means."""
         for bucket in self.buckets:
             if bucket.missing:  # no gradient, or one of an earlier microbatch
                 for parameter in bucket.missing:
-                    self._keep(parameter)
+                    self._keep(parameter, self.share)
                 bucket.missing.clear()
         self._start_complete()
         begin = perf_counter()
@@ -144,17 +146,20 @@ class Reducer:
                 "format"
             )
 
-    def _allocate(self, order: list[str]) -> None:
-        kept = {name: parameter.grad for name, parameter in self.named.items()}
+    def _cut(self, order: list[str]) -> None:
+        kept = {
+            name: None if parameter.grad is None else parameter.grad.clone()
+            for name, parameter in self.named.items()
+        }
         named = [(name, self.named[name]) for name in order]
         cuts = buckets.layout(
             [(buckets.nbytes(parameter), parameter.dtype) for _, parameter in named],
             first_nbytes=self.first_bucket_bytes,
             nbytes=self.bucket_bytes,
         )
-        self.buckets: list[Bucket] = [
-            buckets.allocate(self.comm, [named[index] for index in cut]) for cut in cuts
-        ]
+        self.buckets: list[Bucket] = buckets.cut(
+            self._memory, [[named[index] for index in cut] for cut in cuts]
+        )
         self._bucket_of: dict[nn.Parameter, Bucket] = {}
         for bucket in self.buckets:
             for name, parameter, view in zip(
@@ -163,8 +168,7 @@ class Reducer:
                 self._bucket_of[parameter] = bucket
                 self._views[parameter] = view
                 if kept[name] is not None:
-                    view.copy_(kept[name])
-                parameter.grad = view
+                    parameter.grad = view.copy_(kept[name])
         self._reset()
 
     def _reset(self) -> None:
@@ -186,21 +190,23 @@ class Reducer:
                 "call finish() after each backward(), or wrap all but the last "
                 "backward() of an update in `with reducer.no_sync():`"
             )
-        self._keep(parameter)
+        self._keep(parameter, self.share)
         bucket.missing.discard(parameter)
         if self._arrived is not None:
             self._arrived.append(parameter)
         self._start_complete()
 
-    def _keep(self, parameter: nn.Parameter) -> None:
-        """Have the gradient in its bucket, also where someone replaced the view."""
-        view = self._views[parameter]
-        if parameter.grad is view:
-            return
-        if parameter.grad is None:
+    def _keep(self, parameter: nn.Parameter, scale: float = 1.0) -> None:
+        """Have the gradient in its bucket, and only there, multiplied by ``scale``.
+
+        Autograd keeps a first gradient as it is: copying it while it is in the cache is
+        cheaper than zeroing the bucket and having it added there.
+        """
+        view, gradient = self._views[parameter], parameter.grad
+        if gradient is None:
             view.zero_()
-        elif parameter.grad.data_ptr() != view.data_ptr():
-            view.copy_(parameter.grad)
+        elif gradient is not view or scale != 1.0:
+            torch.mul(gradient.detach(), scale, out=view)
         parameter.grad = view
 
     def _start_complete(self) -> None:
@@ -211,7 +217,7 @@ class Reducer:
             self._times.append(times)
             bucket.work = self.comm.iallreduce(
                 bucket.flat,
-                op="mean",
+                op="sum",
                 out=bucket.flat,
                 algorithm=self.algorithm,
                 wire=self.wire,
@@ -235,4 +241,4 @@ class Reducer:
         arrived = [name_of[parameter] for parameter in self._arrived]
         silent = [name for name in self.order if name not in set(arrived)]
         self._arrived = None
-        self._allocate(self.comm.broadcast_object(arrived + silent, root=0))
+        self._cut(self.comm.broadcast_object(arrived + silent, root=0))

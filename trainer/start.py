@@ -12,7 +12,17 @@ from typing import Any
 
 import torch
 
-from trainer import agree, checkpoint, dataset, model, optim, plan, recipe, state
+from trainer import (
+    agree,
+    checkpoint,
+    dataset,
+    memory,
+    model,
+    optim,
+    plan,
+    recipe,
+    state,
+)
 from trainer.dataset import Dataset
 from trainer.interrupt import Interrupt
 from trainer.loop import Training
@@ -40,6 +50,7 @@ def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | 
             recorder.line(line)
         return None
     use_cores(comm)
+    memory.keep_freed()
     content = None
     if settings.resume is not None:
         content = agree.on_root(comm, lambda: resumed(settings))

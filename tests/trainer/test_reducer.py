@@ -131,15 +131,68 @@ def test_a_restored_order_stays():
     assert reducer.order == order
 
 
-def test_zero_grad_keeps_the_views():
+def test_every_update_has_its_gradients_in_the_same_memory():
     model = net()
     reducer = reducer_of(model)
     backward(model, X)
     reducer.finish()
     pointers = [p.grad.data_ptr() for p in model.parameters()]
     reducer.zero_grad()
-    assert not any(p.grad.any() for p in model.parameters())
+    assert all(p.grad is None for p in model.parameters())
+    backward(model, X)
+    reducer.finish()
     assert pointers == [p.grad.data_ptr() for p in model.parameters()]
+
+
+def test_bucketing_again_asks_for_no_memory(monkeypatch):
+    asked = []
+    empty = Alone.empty
+    monkeypatch.setattr(
+        Alone, "empty", lambda *arguments: asked.append(1) or empty(*arguments)
+    )
+    model = net()
+    reducer = reducer_of(model)
+    backward(model, X)
+    reducer.finish()
+    right = gradients(model)
+    reducer.restore(sorted(reducer.order))
+    assert len(asked) == 1
+    for mine, theirs in zip(gradients(model), right, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_no_gradient_is_left_over_when_buckets_are_restored():
+    model = net()
+    reducer = reducer_of(model)
+    backward(model, X)
+    reducer.finish()
+    reducer.zero_grad()
+    reducer.restore(reducer.order)
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("microbatches", [1, 3])
+@pytest.mark.parametrize("clear", ["zero_grad", "set to zero"])
+def test_a_rank_contributes_its_share_of_the_mean_once(
+    monkeypatch, microbatches, clear
+):
+    monkeypatch.setattr(Alone, "size", 4)
+    model = net()
+    right = [gradient * microbatches / 4 for gradient in expected(model, X)]
+    reducer = reducer_of(model)
+    for _ in range(3):
+        if clear == "zero_grad":
+            reducer.zero_grad()
+        else:
+            for p in model.parameters():
+                p.grad = None if p.grad is None else p.grad.zero_()
+        for _ in range(microbatches - 1):
+            with reducer.no_sync():
+                backward(model, X)
+        backward(model, X)
+        reducer.finish()
+        for mine, theirs in zip(gradients(model), right, strict=True):
+            torch.testing.assert_close(mine, theirs)
 
 
 def test_an_unused_parameter_counts_as_zero():

@@ -1,0 +1,134 @@
+"""Compare trainers: ours, DDP over gloo, and no communication, in one run.
+
+    mpirun -np 2 python -m bench.compare --trainer ours,ddp-gloo,none --steps 12
+
+The contenders train the same model on the same images, a block of updates each in turn;
+every round another one begins.  The losses of ours must be those of DDP.
+"""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from collectives import (
+    Communicator,
+    InvalidArgument,
+    UnsupportedTopology,
+    abort_on_exception,
+)
+
+from . import compare_report as report
+from .baselines import NotSupported
+from .command import WrongUsage, refuse, unwritable
+from .compare_options import Options, parse
+from .measure import turns
+from .options import TIMEOUT_S
+
+NAME = "python -m bench.compare"
+
+
+class Result(NamedTuple):
+    """What `run` returns: the circumstances, and the rows, alike on all ranks."""
+
+    meta: dict[str, Any]
+    rows: list[report.Row]
+
+
+def run(
+    options: Options, mpi_comm: Any = None, *, command: Sequence[str] = ()
+) -> Result:
+    """Train on all ranks of an mpi4py communicator (COMM_WORLD).
+
+    Raises:
+        WrongUsage: on all ranks, if a contender cannot take part.
+    """
+    from mpi4py import MPI
+
+    from trainer.memory import keep_freed
+    from trainer.start import use_cores
+
+    from . import meta, training
+
+    mpi = (MPI.COMM_WORLD if mpi_comm is None else mpi_comm).Dup()
+    with ExitStack() as stack:
+        comm = stack.enter_context(Communicator(mpi, timeout_s=TIMEOUT_S))
+        use_cores(comm)
+        keep_freed()
+        try:
+            contenders = training.gather(options, comm, mpi, stack)
+        except NotSupported as error:
+            raise WrongUsage(f"--trainer {error}") from error
+        batches = training.Batches(options, mpi.rank, mpi.size)
+        records = race(contenders, batches, options, mpi)
+        about = meta.describe(options, comm.topology.describe(), {}, command)
+        about["time"] = "median over updates of the slowest rank's time"
+        about["training"] = training.describe(options)
+    mpi.Free()
+    return Result(about, report.rows(records, options.batch))
+
+
+def race(
+    contenders: Mapping[str, Any], batches: Any, options: Options, mpi: Any
+) -> dict[str, report.Record]:
+    """Train in turn; return what all ranks have measured, alike on all of them."""
+    mine: dict[str, list[list[float]]] = {name: [[], [], []] for name in contenders}
+    names = list(contenders)
+    block = options.warmup + options.steps
+    for i in range(options.rounds):
+        for j in turns(len(names), i):
+            contender, (seconds, waited, losses) = contenders[names[j]], mine[names[j]]
+            mpi.Barrier()
+            for k in range(block):
+                batch = batches[i * block + k]
+                still, before = contender.waited_s(), time.perf_counter()
+                losses.append(contender.update(*batch))
+                after = time.perf_counter()
+                if k >= options.warmup:
+                    seconds.append(after - before)
+                    waited.append(contender.waited_s() - still)
+    return {
+        name: report.Record(*(np.array(mpi.allgather(series)) for series in found))
+        for name, found in mine.items()
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code.
+
+    0: all is well.  1: ours does not train as DDP.  2: it cannot be obeyed.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = parse(arguments)
+    except WrongUsage as error:
+        return refuse(error, NAME)
+    abort_on_exception()
+    from mpi4py import MPI
+
+    try:
+        return carry_out(options, arguments, MPI.COMM_WORLD)
+    except (InvalidArgument, UnsupportedTopology, WrongUsage) as error:
+        return refuse(error, NAME)  # raised by all ranks
+
+
+def carry_out(options: Options, arguments: list[str], world: Any) -> int:
+    """Train, show, and write the file; return the exit code."""
+    problem = unwritable(options.json) if world.rank == 0 else None
+    problem = world.bcast(problem)
+    if problem is not None:
+        raise WrongUsage(problem)
+    command = [*NAME.split(), *arguments]
+    about, rows = run(options, world, command=command)
+    if world.rank == 0:
+        print(report.table(about, rows, options.tolerance), flush=True)
+        if options.json:
+            report.write_json(options.json, about, rows)
+    return 1 if report.beyond(rows, options.tolerance) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,110 @@
+"""Options of `bench.compare`; nothing here needs MPI or torch."""
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+from collectives import algorithms
+
+from .command import Parser, WrongUsage, parse_size
+
+BASELINES = ("ddp-gloo", "none")
+MODELS = ("resnet50", "tiny")
+
+
+@dataclass(frozen=True)
+class Options:
+    """A comparison: contenders, model, images of each rank, updates."""
+
+    trainer: tuple[str, ...]
+    model: str = "resnet50"
+    image_size: int = 32
+    batch: int = 32
+    steps: int = 12
+    warmup: int = 3
+    rounds: int = 2
+    tolerance: float = 1e-4
+    first_bucket_bytes: int | None = None
+    bucket_bytes: int | None = None
+    seed: int = 1
+    json: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            WrongUsage: one is out of range.
+        """
+        least = {"image_size": 1, "batch": 2, "steps": 1, "warmup": 0, "rounds": 1}
+        for name, lowest in {**least, "tolerance": 0, "seed": 0}.items():
+            if not getattr(self, name) >= lowest:
+                flag = "--" + name.replace("_", "-")
+                raise WrongUsage(
+                    f"{flag} {getattr(self, name)}: expected at least {lowest}"
+                )
+
+    def buckets(self) -> dict[str, Any]:
+        """Return the sizes in bytes that the reducer is given; others are its own."""
+        sizes = {
+            "first_bucket_bytes": self.first_bucket_bytes,
+            "bucket_bytes": self.bucket_bytes,
+        }
+        return {name: size for name, size in sizes.items() if size is not None}
+
+
+def parse(arguments: list[str]) -> Options:
+    """Read the command line.
+
+    Raises:
+        WrongUsage: it has a mistake.
+        SystemExit: it asks for help.
+    """
+    return Options(**vars(parser().parse_args(arguments)))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``python -m bench.compare``."""
+    result = Parser(
+        prog="python -m bench.compare",
+        description="Train the same model in several ways, in turn, and compare them.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = result.add_argument
+    add(
+        "--trainer",
+        type=parse_trainers,
+        default="ours,ddp-gloo,none",
+        metavar="A,B,...",
+        help=f"some of ours, ours:ALGORITHM, {', '.join(BASELINES)}",
+    )
+    add("--model", choices=MODELS, default="resnet50", help="what is trained")
+    add("--image-size", type=int, default=32, help="pixels, both sides")
+    add("--batch", type=int, default=32, help="images of each rank in an update")
+    add("--steps", type=int, default=12, help="timed updates of a block")
+    add("--warmup", type=int, default=3, help="untimed updates before them")
+    add("--rounds", type=int, default=2, help="blocks of each contender")
+    add(
+        "--tolerance",
+        type=float,
+        default=1e-4,
+        help="largest relative difference of an early loss of ours from ddp-gloo's",
+    )
+    for flag in ("--first-bucket-bytes", "--bucket-bytes"):
+        add(flag, type=parse_size, metavar="N", help="of ours; else the trainer's")
+    add("--seed", type=int, default=1, help="of weights and images")
+    add("--json", metavar="FILE", help="write everything measured")
+    return result
+
+
+def parse_trainers(text: str) -> tuple[str, ...]:
+    """Read names separated by commas, each counted once."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    ours = [f"ours:{name}" for name in ("auto", *algorithms.names())]
+    known = ["ours", *BASELINES, *ours]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"unknown {', '.join(map(repr, unknown))}; choose from {', '.join(known)}"
+        )
+    return tuple(names)

@@ -1,0 +1,50 @@
+"""The comparison of trainers on any number of ranks."""
+
+import pytest
+
+pytest.importorskip("torch")
+
+from bench import compare, training
+from bench.compare_options import Options
+
+pytestmark = pytest.mark.mpi
+
+ALL = ("ours", "ours:ring", "ddp-gloo", "none")
+SMALL = {"model": "tiny", "image_size": 8, "batch": 2, "steps": 2, "warmup": 1}
+
+
+def test_all_contenders_train_and_ours_as_ddp_does(mpi):
+    meta, rows = compare.run(Options(ALL, **SMALL), mpi.COMM_WORLD)
+    assert tuple(row.trainer for row in rows) == ALL
+    ours, ring, ddp, none = rows
+    assert max(ours.early_difference, ring.early_difference) <= 1e-4
+    assert {len(row.losses) for row in rows} == {2 * 3}
+    assert ours.losses[0] == none.losses[0]  # the same weights and images at first
+    if mpi.COMM_WORLD.size > 1:
+        assert ddp.losses[1] != none.losses[1]
+    assert ours.ratio_ddp_gloo == pytest.approx(ddp.update_ms / ours.update_ms)
+    assert "tiny, 2,926 parameters, 8x8 images, 2 of each rank" in meta["training"]
+
+
+def test_rows_are_alike_on_all_ranks(mpi):
+    result = compare.run(Options(("ours", "none"), **SMALL), mpi.COMM_WORLD)
+    assert all(other == result for other in mpi.COMM_WORLD.allgather(result))
+
+
+def test_a_trainer_that_does_not_average_is_noticed(mpi, monkeypatch):
+    if mpi.COMM_WORLD.size == 1:
+        pytest.skip("needs a second rank")
+    monkeypatch.setattr(training.Reducer, "_on_gradient", lambda *_: None)
+    monkeypatch.setattr(training.Reducer, "finish", lambda self: None)
+    options = Options(("ours", "ddp-gloo"), **SMALL)
+    _, rows = compare.run(options, mpi.COMM_WORLD)
+    assert compare.report.beyond(rows, options.tolerance) == ["ours"]
+
+
+def test_ranks_see_different_images_and_each_update_others(mpi):
+    world = mpi.COMM_WORLD
+    batches = training.Batches(Options(("none",), **SMALL), world.rank, world.size)
+    sums = [float(batches[update][0].sum()) for update in (0, 1)]
+    everyone = [value for row in world.allgather(sums) for value in row]
+    assert len(set(everyone)) == 2 * world.size
+    assert float(batches[0][0].sum()) == sums[0]
