@@ -2,37 +2,27 @@
 
     mpirun -np 4 python -m bench.tune
 
-All candidates sum in place, side by side as in `bench.measure`, for each class of
-types, in ordinary and in registered memory, at each size.  After a few turns those
-within ``SLOWEST`` times the fastest race again, with as many turns as fit a time.
-Where buffers are long, so do variants of the fastest one that passes messages: other
-lengths of messages, more steps in flight.  torch is loaded where it is installed:
+`bench.contest` runs for each class of types, in ordinary and in registered memory;
+`bench.ranges` makes lines of what it finds.  torch is loaded where it is installed:
 programs that reduce half types have it, and its kernels add them.
 """
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from collectives import (
     Choice,
-    Chunk,
     CollectiveError,
     Communicator,
-    Exchange,
-    InvalidArgument,
-    UnsupportedTopology,
     WrongResult,
     abort_on_exception,
-    algorithms,
     host,
     tuned,
 )
@@ -40,19 +30,11 @@ from collectives import (
 from . import ranges
 from .allreduce import silent
 from .command import Parser, WrongUsage, parse_size, refuse, unwritable
-from .inputs import Inputs
-from .measure import Entry, race
+from .contest import Contest
 from .options import Options
 
 NAME = "python -m bench.tune"
 MEASURED = {"float32": "float32", "half": "float16"}  # the type that stands for a class
-SLOWEST = 2.0
-BUDGET_S = 1.0  # of a race
-FIRST_TURNS = 3
-LEAST_TURNS = 5
-LONG = 1 << 18  # bytes from which variants take part
-SEGMENTS = (1 << 17, 1 << 19, 1 << 21)  # bytes
-DEPTHS = (4, 8)
 
 
 def run(
@@ -68,92 +50,13 @@ def run(
         for kind, dtype in MEASURED.items():
             for registered in (False, True):
                 show(f"# {kind}, {'registered' if registered else 'not registered'}")
-                its = Options(**vars(options) | {"dtype": dtype})
+                its = replace(options, dtype=dtype)
                 measured = {}
-                for nbytes, times in sizes(its, comm, mpi, registered):
+                for nbytes, times in Contest(its, comm, mpi, registered).sizes():
                     measured[nbytes] = times
                     show(summary(nbytes, times))
                 found += ranges.lines(measured, "allreduce", kind, registered)
     return tuple(found)
-
-
-def sizes(
-    options: Options, comm: Communicator, mpi: Any, registered: bool
-) -> Iterator[tuple[int, dict[Choice, float]]]:
-    """Yield bytes, and the microseconds of the candidates, for one size after another.
-
-    Two buffers are allocated once, for the largest size.
-    """
-    inputs = Inputs(options.dtype, "sum", mpi.size, options.seed)
-    counts = options.counts()
-    start = np.empty(max(counts), options.dtype)
-    allocate = comm.empty if registered else np.empty
-    memory = allocate(max(counts), options.dtype)
-    inputs.fill(start, mpi.rank)
-    names = candidates(comm, options.dtype)
-    for count in counts:
-        contest = partial(
-            contend, options, comm, mpi, memory[:count], start[:count], inputs
-        )
-        nbytes = start[:count].nbytes
-        times = contest(names, 1 if nbytes >= LONG else FIRST_TURNS)
-        best = min(times.values())
-        close = [choice for choice, us in times.items() if us <= SLOWEST * best]
-        if nbytes >= LONG:
-            close += variants(times, comm)
-        turns = int(BUDGET_S * 1e6 / sum(times.get(c, best) for c in close))
-        turns = min(options.iters, max(LEAST_TURNS, turns))
-        yield nbytes, times | contest(close, turns)
-
-
-def contend(
-    options: Options,
-    comm: Communicator,
-    mpi: Any,
-    out: np.ndarray,
-    start: np.ndarray,
-    inputs: Inputs,
-    choices: list[Choice],
-    turns: int,
-) -> dict[Choice, float]:
-    """Return the median microseconds of each choice, alike on all ranks."""
-    calls = [
-        partial(comm.allreduce, out, out=out, algorithm=str(choice))
-        for choice in choices
-    ]
-    entries = [Entry(call, out, start, inputs) for call in calls]
-    racing = Options(**vars(options) | {"iters": turns, "warmup": 1})
-    seconds, wrong = race(entries, racing, mpi)
-    for choice, n in zip(choices, wrong.tolist(), strict=True):
-        if n:
-            raise WrongResult(f"{choice}: {n} wrong elements at {out.nbytes} bytes")
-    medians = np.median(seconds, axis=1) * 1e6
-    return dict(zip(choices, medians.tolist(), strict=True))
-
-
-def candidates(comm: Communicator, dtype: str) -> list[Choice]:
-    """Return the algorithms that ``auto`` may take here for this type."""
-    found = []
-    one = np.ones(1, dtype)
-    for name in algorithms.names():
-        try:
-            comm.allreduce(one, algorithm=name)
-        except (InvalidArgument, UnsupportedTopology):  # on all ranks
-            continue
-        if name != "rank_order":  # it is for deterministic=True
-            found.append(Choice(name))
-    return found
-
-
-def variants(times: dict[Choice, float], comm: Communicator) -> list[Choice]:
-    """Return other ways to run the fastest algorithm that passes messages."""
-    for choice in sorted(times, key=times.__getitem__):
-        module = algorithms.load(choice.algorithm)
-        steps = module.schedule(comm.topology, 0, Chunk(0, 1 << 20))
-        if any(isinstance(step, Exchange) for step in islice(steps, 64)):
-            lengths = [choice._replace(segment=n) for n in SEGMENTS]
-            return [*lengths, *(choice._replace(depth=n) for n in DEPTHS)]
-    return []
 
 
 def summary(nbytes: int, times: dict[Choice, float]) -> str:

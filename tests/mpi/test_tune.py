@@ -2,8 +2,9 @@
 
 import pytest
 
+from bench.contest import Contest, candidates
 from bench.options import Options
-from bench.tune import candidates, run, sizes
+from bench.tune import run
 from collectives import Choice, Communicator, WrongResult, algorithms
 
 pytestmark = pytest.mark.mpi
@@ -28,7 +29,7 @@ def test_all_algorithms_are_candidates_but_that_of_deterministic_sums(comm):
 
 def test_long_buffers_try_other_segments_and_depths(comm, mpi):
     long = Options((), min=1 << 18, max=1 << 18, iters=1)
-    ((nbytes, times),) = sizes(long, comm, mpi.COMM_WORLD, False)
+    ((nbytes, times),) = Contest(long, comm, mpi.COMM_WORLD, False).sizes()
     assert nbytes == 1 << 18
     assert any(choice.segment for choice in times) == (comm.size > 1)
     assert any(choice.depth for choice in times) == (comm.size > 1)
