@@ -31,7 +31,7 @@ setup(
     ),
     package_data={"mpi_hosts": ["*.hosts", "*.rst", "*.sh", "*.sbatch"]},
     install_requires=[
-        "numpy>=1.26",
+        "numpy>=2.0",
         "mpi4py>=4.1",
         "jsonargparse>=4.30",
         "PyYAML",

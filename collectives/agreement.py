@@ -51,10 +51,10 @@ class Agreement:
 
     def by_board(self, code: int, wrong: bool) -> Generator[int, None, bool]:
         """Say whether all ranks show the same code, and no mistake."""
-        self.board.post(self.number, code, wrong)
+        self.board.post(self.number, 0 if wrong else code)
         yield from self.board.posted(self.number)
         same: bool = self.board.agree(self.number, code)
-        return same
+        return same and not wrong
 
     def by_message(self, code: int, wrong: bool) -> Generator[int, None, bool]:
         """Say whether all ranks sent the same code, and no mistake."""

@@ -188,6 +188,12 @@ class Communicator:
         """
         return self._block(operations.empty(self._end, shape, dtype))
 
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of shared memory that this rank holds: slots, and registered arrays."""
+        shared = self._end.shared
+        return 0 if shared is None else int(shared.memory.nbytes)
+
     def explain(
         self, nbytes: int, dtype: str = "float32", registered: bool = False
     ) -> str:

@@ -172,12 +172,12 @@ def together(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> Opera
     if kind.small:
         beside = board.beside(number, job.count, x.dtype)
         beside[board.me][...] = x
-        board.post(number, kind.code)
     else:
         place, way = engine.memory.place, engine.rings.choose(x.nbytes)
         start = place(x)
         goal = start if out is x else place(out)
-        board.post(number, kind.code, place=start, goal=goal, way=way)
+        board.locate(number, start, goal, way)
+    board.post(number, kind.code)
     yield from board.posted(number)
     if not board.agree(number, kind.code):
         agreement.explain(kind.signature)

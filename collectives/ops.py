@@ -90,14 +90,14 @@ class Accumulator:
 
         A target is written when all that it overlaps has been read.
         """
-        torch = sys.modules.get("torch") if self.half else None
         size, combine = sources[0].size, self.plain
-        if self.half and torch is None:
+        if self.half:
             combine = self.widened
-        elif torch is not None:
-            combine = partial(self.by_torch, torch)
-            sources = [as_tensor(torch, self.dtype, x) for x in sources]
-            targets = [as_tensor(torch, self.dtype, y) for y in targets]
+            torch = sys.modules.get("torch")
+            if torch is not None:
+                combine = partial(self.by_torch, torch)
+                sources = [as_tensor(torch, self.dtype, x) for x in sources]
+                targets = [as_tensor(torch, self.dtype, y) for y in targets]
         if size <= self.block:
             combine(sources, targets)
             return
@@ -108,15 +108,15 @@ class Accumulator:
     def plain(self, sources: list[np.ndarray], targets: list[np.ndarray]) -> None:
         """Combine a block of elements whose sums are of their own type."""
         ufunc, target = self.ufunc, targets[0]
-        left, *middle, right = sources
-        if middle:
+        left = sources[0]
+        if len(sources) > 2:
             if self.scratch is None:
                 self.scratch = np.empty(self.block, self.wide)
             total = self.scratch[: target.size]
-            for x in middle:
+            for x in sources[1:-1]:
                 ufunc(left, x, out=total)
                 left = total
-        ufunc(left, right, out=target)
+        ufunc(left, sources[-1], out=target)
         if self.factor is not None:
             np.multiply(target, self.factor, out=target)
         for y in targets[1:]:

@@ -44,40 +44,34 @@ class Board:
         self.ticks = self.waits = 0
         self.views: dict[Any, list[np.ndarray]] = {}
 
-    def post(
-        self,
-        number: int,
-        code: int,
-        wrong: bool = False,
-        *,
-        place: int = 0,
-        goal: int = 0,
-        way: int = 0,
-    ) -> None:
-        """Show what this rank was asked to do, where its arrays lie, and how to go."""
-        mine, at = self.mine, CARDS + (number & 1) * CARD
-        mine[at], mine[at + 1], mine[at + 2], mine[at + 3] = code, wrong, place, goal
-        mine[at + 4] = way
+    def post(self, number: int, code: int) -> None:
+        """Show what this rank was asked to do; 0 is a mistake."""
+        mine = self.mine
+        mine[CARDS + (number & 1) * CARD] = code
         self.sync()
         mine[POSTED] = number
+
+    def locate(self, number: int, place: int, goal: int, way: int) -> None:
+        """Write on the card where input and output lie, and the way to go."""
+        mine, at = self.mine, CARDS + (number & 1) * CARD
+        mine[at + 1], mine[at + 2], mine[at + 3] = place, goal, way
 
     def posted(self, number: int) -> Iterator[int]:
         """Wait until all ranks have posted a card."""
         return self.reached(POSTED, number)
 
     def agree(self, number: int, code: int) -> bool:
-        """Say whether all cards show the same operation, and no mistake."""
+        """Say whether the cards of the others show the same operation."""
         at = CARDS + (number & 1) * CARD
-        for word in self.words:
-            if word[at] != code or word[at + 1]:
+        for word in self.others:
+            if word[at] != code:
                 return False
         return True
 
     def places(self, number: int) -> tuple[list[int], list[int], int]:
         """Return where everybody's input and output lie, and rank 0's way to go."""
-        at = CARDS + (number & 1) * CARD
-        words = self.words
-        return [w[at + 2] for w in words], [w[at + 3] for w in words], words[0][at + 4]
+        at, words = CARDS + (number & 1) * CARD, self.words
+        return [w[at + 1] for w in words], [w[at + 2] for w in words], words[0][at + 3]
 
     def beside(self, number: int, count: int, storage: np.dtype) -> list[np.ndarray]:
         """Return the data beside everybody's card, ``count`` elements each."""

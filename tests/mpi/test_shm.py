@@ -169,6 +169,7 @@ def test_dropped_arrays_are_used_again_and_spare_ones_freed(comm):
     for count in range(1, 12):  # no two fit the same region
         comm.empty(count * 1_000_000)
     assert len(memory.regions) <= before + SPARE + 2
+    assert comm.shared_bytes == sum(r.nbytes for r in memory.regions.values())
     held = [comm.empty(5000) for _ in range(3)]
     for i, array in enumerate(held):
         array[:] = i
