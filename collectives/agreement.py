@@ -6,7 +6,7 @@ A rank whose arguments are wrong takes part too and says so; then, and when two 
 differ, all of them raise the same error.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -23,9 +23,10 @@ class Agreement:
     ``board`` is shared memory that all ranks see, if there is some.
     """
 
-    def __init__(self, mpi: Any, board: Any = None) -> None:
-        """Count operations from one."""
-        self.mpi, self.board = mpi, board
+    def __init__(self, mpi: Any, heed: Callable[[], None]) -> None:
+        """Count operations from one; ``heed`` raises if the others have given up."""
+        self.mpi, self.heed = mpi, heed
+        self.board: Any = None
         self.number = 0
         self.mine = np.zeros(3, np.int64)
         self.most = np.zeros(3, np.int64)
@@ -46,6 +47,7 @@ class Agreement:
             return
         compare = self.by_message if self.board is None else self.by_board
         same = yield from compare(digest(signature), error is not None)
+        self.heed()
         if not same:
             self.explain(signature, error)
 

@@ -104,7 +104,10 @@ class Communicator:
             Stalled: some ranks do not come, or do not answer.
             RankFailed: another rank died, and the MPI library could tell.
         """
-        if prescale == 1.0 == postscale and wire is None and not deterministic:
+        plain = (
+            type(prescale) is type(postscale) is float and prescale == 1 == postscale
+        )
+        if plain and wire is None and deterministic is False:
             known = self._known(x, op, out, algorithm)
             if known is not None:
                 self._block(operations.together(self._end, *known[1:]))
@@ -179,8 +182,9 @@ class Communicator:
     def empty(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> Any:
         """Return a new NumPy array, registered: it lies in memory the node shares.
 
-        All ranks call it together, with the same arguments.  Its neighbours read and
-        write such an array directly, which saves copying it.  Uninitialised; valid
+        All ranks call it together, with the same arguments.  Where input and output of
+        a call are registered with its communicator, on all ranks, neighbours read and
+        write them directly, which saves copying.  Uninitialised; valid
         until MPI is finalised.  Where ``/dev/shm`` has no room, an ordinary array.
 
         Raises:
@@ -230,7 +234,11 @@ class Communicator:
         """Finish what was started, and free what was duplicated; all ranks call it."""
         if self._lane.closed:
             return
-        self._lane.close()
+        try:
+            if self._end.broken is None:
+                self._block(self._end.agree("close()"))
+        finally:
+            self._lane.close()
         if self._end.broken is None:
             self._end.close()
 
@@ -253,13 +261,16 @@ class Communicator:
         """
         if type(x) is not np.ndarray:
             return None
-        kind = self._end.quick.get((x.dtype, x.size, op, algorithm))
-        if kind is None or not x.flags.c_contiguous:
+        try:
+            kind = self._end.quick.get((x.dtype, x.size, op, algorithm))
+            if kind is None or not x.flags.c_contiguous:
+                return None
+            if out is None:
+                out = np.empty(x.shape, x.dtype)
+        except (TypeError, MemoryError):  # the other ranks shall hear of it
             return None
         flat = x if x.ndim == 1 else x.reshape(-1)
-        if out is None:
-            out = np.empty(x.shape, x.dtype)
-        elif type(out) is not np.ndarray or not out.flags.carray:
+        if type(out) is not np.ndarray or not out.flags.carray:
             return None
         if out is x:
             return out, kind, flat, flat

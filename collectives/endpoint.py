@@ -67,7 +67,7 @@ class Endpoint:
         self.point, self.library = PointToPoint(self.mpi), Library(self.mpi)
         self.shared: Any = None  # the engine of the node
         self.alone = False  # all ranks are on it
-        self.agreement = Agreement(control)
+        self.agreement = Agreement(control, self.heed)
         self.watch = Watch(alarm, self.report, timeout_s)
         self.running: Execution | None = None
         self.doing = "nothing"
@@ -145,7 +145,6 @@ class Endpoint:
         """Wait until all ranks have come to the same operation."""
         self.begin(signature)
         yield from self.agreement.reach(signature, error)
-        self.heed()
 
     def begin(self, signature: str) -> None:
         """Note what this rank does from now on."""
@@ -273,7 +272,8 @@ def share(mpi: Any, topology: Topology) -> Any:
     together = host.size == node.size
     host.Free()
     if mpi.allreduce(not alone and together and room(node, NEEDED), MPI.LAND):
-        crowded = node.size > len(os.sched_getaffinity(0))
+        cores = set[int]().union(*node.allgather(os.sched_getaffinity(0)))
+        crowded = node.size > len(cores)
         return Shared(node, group, crowded)
     node.Free()
     return None

@@ -73,7 +73,7 @@ class Execution:
                 return
             moved = self.sweep(tasks, flights)
             if not moved:
-                yield done
+                yield done + (0 if self.engine is None else self.engine.ticks)
             done += moved
 
     def sweep(self, tasks: tuple[Task, ...], flights: list[int]) -> int:

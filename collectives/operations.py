@@ -16,6 +16,7 @@ from .choice import Choice
 from .chunk import Chunk
 from .endpoint import Endpoint, Operation
 from .errors import InvalidArgument
+from .ops import HALVES
 from .plan import Plan, compiled
 from .reduction import Reduction
 from .step import Exchange
@@ -126,7 +127,9 @@ def planned(
     job, small = None, False
     if any(taken):
         job = end.shared.job("allreduce", count, dtype, reduction.accumulator())
-        small = taken[0] and end.shared.small(count * dtype.itemsize)
+        # Not of half types: where only some ranks have torch their bits may differ.
+        few = end.shared.small(count * dtype.itemsize) and dtype.name not in HALVES
+        small = taken[0] and few
     plans = unregistered, registered
     return Kind(signature, digest(signature), reduction, plans, job, small)
 
@@ -173,15 +176,15 @@ def together(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> Opera
         beside = board.beside(number, job.count, x.dtype)
         beside[board.me][...] = x
     else:
-        place, way = engine.memory.place, engine.rings.choose(x.nbytes)
+        place, way = engine.memory.place, engine.rings.choose(job.kind, x.nbytes)
         start = place(x)
         goal = start if out is x else place(out)
         board.locate(number, start, goal, way)
     board.post(number, kind.code)
     yield from board.posted(number)
+    end.heed()
     if not board.agree(number, kind.code):
         agreement.explain(kind.signature)
-    end.heed()
     if kind.small:
         engine.run(job.combine, beside, [out])
         return
@@ -216,12 +219,17 @@ def empty(end: Endpoint, shape: Any, dtype: Any) -> Any:
         like = np.dtype(dtype)
         if min(lengths, default=0) < 0:
             raise InvalidArgument(f"shape {shape}: expected lengths from 0")
-        if like.hasobject:
-            raise InvalidArgument(f"dtype {like}: Python objects cannot be shared")
+        if like.hasobject or like.itemsize == 0 or like.subdtype is not None:
+            raise InvalidArgument(
+                f"dtype {like}: expected plain elements of some bytes"
+            )
         return f"{lengths}, {like}", (lengths, like)
 
+    def allocate() -> tuple[str, Any]:
+        return "memory", end.empty(prod(lengths) * like.itemsize)
+
     lengths, like = yield from end.agreed("empty", prepare)
-    memory = end.empty(prod(lengths) * like.itemsize)
+    memory = yield from end.agreed("empty", allocate)
     return memory.view(like).reshape(lengths)
 
 

@@ -56,6 +56,11 @@ class Shared:
         self.memory.close()
         self.node.Free()
 
+    @property
+    def ticks(self) -> int:
+        """How far the calls are; grows."""
+        return self.board.ticks
+
     def small(self, nbytes: int) -> bool:
         """Say whether so many bytes have room beside a card."""
         return nbytes <= SMALL_BYTES
@@ -76,7 +81,7 @@ class Shared:
         """See where everybody's array lies, and take the better way."""
         board = self.board
         board.mine[PLACE] = self.memory.place(data)
-        board.mine[PLACE + 1] = self.rings.choose(data.nbytes)
+        board.mine[PLACE + 1] = self.rings.choose(job.kind, data.nbytes)
         board.end_tick()
         yield from board.ticked()
         places, way = [word[PLACE] for word in board.words], board.words[0][PLACE + 1]
@@ -128,7 +133,7 @@ class Shared:
             yield from board.ticked()
             self.run(passage.tick, t)
             board.end_tick()
-        self.rings.note(x.nbytes, way, time.perf_counter() - begin)
+        self.rings.note(job.kind, x.nbytes, way, time.perf_counter() - begin)
 
 
 class Pending:

@@ -36,7 +36,9 @@ class Rings:
         """Begin at the first slot."""
         self.parts = parts
         self.next = [0] * len(RINGS)  # byte where the next free slot may begin
-        self.seen: dict[int, list[float]] = {}  # seconds of either ring, and calls
+        self.seen: dict[
+            tuple[str, int], list[float]
+        ] = {}  # seconds of either ring, and calls
         self.views: dict[np.dtype, list[np.ndarray]] = {}
 
     def elements(self, storage: np.dtype) -> list[np.ndarray]:
@@ -45,17 +47,17 @@ class Rings:
             self.views[storage] = [part.view(storage) for part in self.parts]
         return self.views[storage]
 
-    def choose(self, nbytes: int) -> int:
+    def choose(self, kind: str, nbytes: int) -> int:
         """Return which ring to take for a call of ``nbytes``."""
-        short, long, calls = self.seen.get(nbytes.bit_length(), (0.0, 0.0, 0))
+        short, long, calls = self.seen.get((kind, nbytes.bit_length()), (0.0, 0.0, 0))
         if calls < TRIALS:
             return int(calls) % 2
         faster = int(long < short)
         return 1 - faster if calls % RETRY == 0 else faster
 
-    def note(self, nbytes: int, ring: int, seconds: float) -> None:
+    def note(self, kind: str, nbytes: int, ring: int, seconds: float) -> None:
         """Remember how long a call took; the memory of earlier ones fades."""
-        seen = self.seen.setdefault(nbytes.bit_length(), [0.0, 0.0, 0])
+        seen = self.seen.setdefault((kind, nbytes.bit_length()), [0.0, 0.0, 0])
         if seen[2] < TRIALS:
             seen[ring] = seconds
         else:

@@ -9,6 +9,7 @@ all ranks is used again, or freed.
 import logging
 import os
 import weakref
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +42,6 @@ class Memory:
         self.node, self.me = node, node.rank
         self.regions: dict[int, Region] = {}
         self.free: set[int] = set()  # registered arrays that this rank has dropped
-        self.last = 0
         self.found: tuple[int, Region] | None = None  # where an array was seen last
 
     @property
@@ -51,31 +51,36 @@ class Memory:
 
     def allocate(self, nbytes: int) -> tuple[int, Region]:
         """Add a region of ``nbytes`` for each rank; return its number, too."""
-        nbytes = -(-nbytes // PAGE) * PAGE
+        nbytes = pages(nbytes)
         window = MPI.Win.Allocate_shared(nbytes, 1, comm=self.node)
         parts = []
         for rank in range(self.node.size):
             memory, _ = window.Shared_query(rank)
             parts.append(np.asarray(memory, np.uint8)[:nbytes])
         window.Lock_all()
-        self.last += 1
+        # What is not touched is not taken: the next look at the room would miss it.
+        parts[self.me][::PAGE] = 0
+        self.node.Barrier()
+        number = next(n for n in count(1) if n not in self.regions)
         region = Region(window, parts, parts[self.me].ctypes.data, nbytes)
-        self.regions[self.last] = region
-        return self.last, region
+        self.regions[number] = region
+        return number, region
 
     def empty(self, nbytes: int) -> np.ndarray | None:
         """Return bytes that the node sees, or None where there is no room for them."""
-        fitting: list[int] = []
-        others: list[int] = []
-        for number in self.unused():
-            fits = nbytes <= self.regions[number].nbytes <= 2 * nbytes + PAGE
-            (fitting if fits else others).append(number)
-        for number in others[SPARE:]:
+        unused = self.unused()
+        fitting = [
+            number
+            for number in unused
+            if nbytes <= self.regions[number].nbytes <= 2 * nbytes + PAGE
+        ]
+        spare = [number for number in unused if number not in fitting[:1]]
+        for number in spare[SPARE:]:
             self.drop(number)
         if fitting:
             number, region = fitting[0], self.regions[fitting[0]]
             self.free.discard(number)
-        elif nbytes and room(self.node, nbytes):
+        elif nbytes and room(self.node, pages(nbytes)):
             number, region = self.allocate(nbytes)
             log.debug("registered %d bytes, %d in all", nbytes, self.nbytes)
         else:
@@ -86,7 +91,7 @@ class Memory:
         return whole[:nbytes]
 
     def unused(self) -> list[int]:
-        """Return the regions whose arrays all ranks have dropped, the oldest first."""
+        """Return the regions whose arrays all ranks have dropped, in order."""
         free = self.free.copy()  # the collector of garbage may add to it meanwhile
         every: list[set[int]] = self.node.allgather(free)
         return sorted(set.intersection(*every))
@@ -143,7 +148,7 @@ def room(node: MPI.Intracomm, nbytes: int) -> bool:
     if not fits:
         log.warning(
             "shared memory: %d ranks want %d bytes each, %s has %d free; going on "
-            "with messages (enlarge it: mount -o remount,size=... %s)",
+            "without (enlarge it: mount -o remount,size=... %s)",
             node.size,
             nbytes,
             PATH,
@@ -151,3 +156,8 @@ def room(node: MPI.Intracomm, nbytes: int) -> bool:
             PATH,
         )
     return fits
+
+
+def pages(nbytes: int) -> int:
+    """Return the bytes of whole pages."""
+    return -(-nbytes // PAGE) * PAGE

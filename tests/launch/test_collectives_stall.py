@@ -131,3 +131,45 @@ def test_a_rank_that_leaves_with_an_error_is_reported_by_the_others():
     for rank, kind, text in found:
         assert "MemoryError('no memory for 8 GiB')" in text
         assert kind == ("CollectiveError" if rank == "1" else "RankFailed")
+
+
+LATE_AND_DIFFERENT = """
+from collectives import Communicator, Stalled
+comm = Communicator(timeout_s=1)
+time.sleep(4 * comm.rank)
+try:
+    comm.barrier() if comm.rank else comm.allreduce(np.ones(4))
+except Stalled as error:
+    say("rank", comm.rank, "stalled")
+comm.close()
+"""
+
+
+@pytest.mark.parametrize("lane", [embedded, openmpi])
+def test_a_late_rank_with_another_call_hears_that_it_was_given_up(lane):
+    done = lane().run(2, LATE_AND_DIFFERENT)
+    assert done.status == 0, done.text
+    assert done.text.count("stalled") == 2
+
+
+FAILED_ALONE = """
+from collectives import CollectiveError, Communicator
+comm = Communicator(timeout_s=2)
+if comm.rank == 0:
+    def fail(*arguments):
+        raise MemoryError("no memory")
+    comm._end.shared.run = fail
+try:
+    comm.allreduce(np.ones(4))
+    comm.close()
+except CollectiveError as error:
+    say("rank", comm.rank, type(error).__name__)
+comm.close()
+"""
+
+
+def test_to_close_what_another_rank_has_left_ends_too():
+    done = embedded().run(2, FAILED_ALONE)
+    assert done.status == 0, done.text
+    assert "rank 0 CollectiveError" in done.text
+    assert "rank 1 RankFailed" in done.text or "rank 1 Stalled" in done.text

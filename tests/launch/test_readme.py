@@ -14,7 +14,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 READMES = sorted(
     path.relative_to(ROOT)
-    for path in [ROOT / "README.rst", *ROOT.glob("*/README.rst")]
+    for path in [
+        ROOT / "README.rst",
+        *ROOT.glob("*/README.rst"),
+        ROOT / "bench/TOOLS.rst",
+    ]
     if not path.parent.name.startswith(".")
 )
 

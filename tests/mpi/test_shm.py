@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from collectives import Communicator, Topology
+from collectives import Communicator, InvalidArgument, Topology
 from collectives.arrays import DTYPES
 from collectives.ops import OPS, Accumulator
 from collectives.patience import Patience
@@ -220,3 +220,28 @@ def test_several_nodes_have_no_shared_algorithm(comm):
         with pytest.raises(UnsupportedTopology, match="choose split_rail"):
             nodes.allreduce(np.ones(3), algorithm="shared")
         assert nodes.allreduce(np.ones(3))[0] == comm.size
+
+
+def test_bad_arguments_of_empty_are_refused_on_all_ranks(comm):
+    for shape, dtype in ((3, "S"), (5, np.dtype(("f4", (3,)))), (-1, "f4"), (2, "O")):
+        with pytest.raises(InvalidArgument, match="empty: "):
+            comm.empty(shape, dtype)
+    with pytest.raises(InvalidArgument, match="MemoryError"):
+        comm.empty(10**15, np.uint8)
+    comm.barrier()
+
+
+def test_a_mistake_of_one_rank_in_a_known_call_is_told_on_all(comm):
+    x = np.ones(3, np.float32)
+    comm.allreduce(x)
+    op = ["sum"] if comm.rank == comm.size - 1 else "sum"
+    with pytest.raises(InvalidArgument, match="rank"):
+        comm.allreduce(x, op)
+    comm.barrier()
+
+
+def test_waiting_for_a_long_group_call_is_no_stall(comm):
+    x = np.ones(30_000_000, np.float32)
+    with Communicator(timeout_s=0.1) as hasty:
+        hasty.allreduce(x, out=x, algorithm="shared", prescale=2.0)
+    assert x[0] == x[-1] == 2 * comm.size
