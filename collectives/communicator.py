@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from . import host, objects, operations, tuned
+from . import allreduce, host, objects, operations, tuned
 from .agreement import digest
+from .allreduce import Allreduce, Kind, prepare_allreduce, run_planned, together
 from .arrays import dtype_named
 from .endpoint import Endpoint, Operation, detect
 from .errors import UnsupportedTopology
@@ -110,10 +111,10 @@ class Communicator:
         if plain and wire is None and deterministic is False:
             known = self._known(x, op, out, algorithm)
             if known is not None:
-                self._block(operations.together(self._end, *known[1:]))
+                self._block(together(self._end, *known[1:]))
                 return known[0]
         return self._block(
-            operations.allreduce(
+            allreduce.allreduce(
                 self._end,
                 x,
                 op,
@@ -130,7 +131,7 @@ class Communicator:
         self, x: Any, op: str = "sum", *, out: Any = None, **options: Any
     ) -> Work:
         """Start an `allreduce`, with its arguments; leave ``x`` alone until done."""
-        return self._start(operations.allreduce(self._end, x, op, out, **options))
+        return self._start(allreduce.allreduce(self._end, x, op, out, **options))
 
     def reduce_scatter(
         self, x: Any, op: str = "sum", *, algorithm: str = "ring"
@@ -253,7 +254,7 @@ class Communicator:
 
     def _known(
         self, x: Any, op: str, out: Any, algorithm: str
-    ) -> tuple[np.ndarray, operations.Kind, np.ndarray, np.ndarray] | None:
+    ) -> tuple[np.ndarray, Kind, np.ndarray, np.ndarray] | None:
         """Look a call on NumPy arrays up that is as an earlier one, on one node.
 
         Return the output, the kind of the call, and both arrays flat; None where
@@ -333,17 +334,17 @@ class PersistentAllreduce:
         """Check the arguments and agree on them."""
         self.comm, self.x, end = comm, x, comm._end
 
-        def prepare() -> tuple[str, operations.Allreduce]:
-            call = operations.prepare_allreduce(end, x, op, out=x, **options)
+        def prepare() -> tuple[str, Allreduce]:
+            call = prepare_allreduce(end, x, op, out=x, **options)
             return call.kind.signature, call
 
-        self.call: operations.Allreduce = comm._block(end.agreed("plan", prepare))
+        self.call: Allreduce = comm._block(end.agreed("plan", prepare))
 
     def run(self) -> Any:
         """Reduce the array in place, and return it."""
-        self.comm._block(operations.run_planned(self.comm._end, self.call))
+        self.comm._block(run_planned(self.comm._end, self.call))
         return self.x
 
     def start(self) -> Work:
         """Start to reduce the array in place."""
-        return self.comm._start(operations.run_planned(self.comm._end, self.call))
+        return self.comm._start(run_planned(self.comm._end, self.call))

@@ -18,7 +18,7 @@ LAYERS = [
     "world proof verify simulate show",
     "arrays ops scratch reduction transports plan",
     "patience executor work select agreement watch endpoint operations objects choice "
-    "host once tuned explain",
+    "host once tuned explain allreduce",
     "communicator",
     "frameworks testing doctor",
 ]

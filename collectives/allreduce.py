@@ -1,0 +1,206 @@
+"""Allreduce: choose how, agree on it with all ranks, and carry it out.
+
+On one node the agreement is a card on the board in shared memory, beside which few
+bytes of data travel; elsewhere a message, after which the steps of a plan are run.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import select
+from .agreement import digest
+from .arrays import Array, DType, as_array, output_for
+from .choice import Choice
+from .endpoint import Endpoint, Operation
+from .ops import HALVES
+from .plan import Plan
+from .reduction import Reduction
+from .tuned import dtype_class
+
+
+class Kind(NamedTuple):
+    """What all calls of one kind share: what to agree on, and how to carry it out.
+
+    ``plans``: of arrays that are not registered, and of registered ones; None where the
+    engine of the node takes the whole call as its ``job``.
+    """
+
+    signature: str
+    code: int  # digest of the signature
+    reduction: Reduction
+    plans: tuple[Plan | None, Plan | None]
+    job: Any
+    small: bool  # the data travel beside the card
+
+
+class Allreduce(NamedTuple):
+    """An allreduce that has been checked."""
+
+    x: Array
+    out: Array
+    kind: Kind
+
+
+def prepare_allreduce(
+    end: Endpoint,
+    x: Any,
+    op: str = "sum",
+    *,
+    out: Any = None,
+    algorithm: str = "auto",
+    prescale: float = 1.0,
+    postscale: float = 1.0,
+    wire: str | None = None,
+    deterministic: bool = False,
+) -> Allreduce:
+    """Check the arguments."""
+    array = as_array(x)
+    result = output_for(array, out)
+    scales = float(prescale), float(postscale)
+    count = array.data.size
+    asked = array.dtype, count, op, algorithm, scales, wire, deterministic
+    if asked not in end.planned:
+        end.planned[asked] = planned(end, *asked)
+        plain = scales == (1.0, 1.0) and wire is None and not deterministic
+        kind, storage = end.planned[asked], array.dtype.storage
+        if plain and kind.job is not None and storage.name == array.dtype.name:
+            end.quick[storage, count, op, algorithm] = kind
+    return Allreduce(array, result, end.planned[asked])
+
+
+def planned(
+    end: Endpoint,
+    dtype: DType,
+    count: int,
+    op: str,
+    algorithm: str,
+    scales: tuple[float, float],
+    wire: str | None,
+    deterministic: bool,
+) -> Kind:
+    """Choose the algorithm and plan it."""
+    reduction = Reduction.of(
+        op, dtype, end.size, wire=wire, scales=scales, deterministic=deterministic
+    )
+    choices = [
+        select.choose(
+            algorithm,
+            end.topology,
+            select.Call(
+                count * reduction.wire.itemsize,
+                native=reduction.wire == dtype and end.adds(dtype, reduction.op),
+                dtype=dtype_class(reduction.wire.name),
+                registered=registered,
+                engine=end.alone,
+            ),
+            end.machine,
+            table=end.tuned.table,
+            deterministic=deterministic,
+        )
+        for registered in (False, True)
+    ]
+    whole = end.alone and reduction.wire == dtype and scales[0] == 1.0
+    taken = [whole and choice.algorithm == select.SHARED for choice in choices]
+    if not any(taken):  # where the arrays lie makes no difference
+        choices[1] = choices[0]
+
+    def plan(choice: Choice) -> Plan:
+        name, segment, depth = choice
+        work = reduction.work
+        return end.plan(name, "schedule", count, work, segment=segment, depth=depth)
+
+    unregistered, registered = (
+        None if by_engine else plan(choice)
+        for by_engine, choice in zip(taken, choices, strict=True)
+    )
+    chosen = " or ".join(dict.fromkeys(map(str, choices)))
+    end.tell(f"allreduce of {count * dtype.itemsize} bytes: {chosen}")
+    signature = (
+        f"allreduce(count={count}, dtype={dtype.name}, op={op}, algorithm={chosen}, "
+        f"wire={reduction.wire.name}, prescale={scales[0]}, postscale={scales[1]})"
+    )
+    job, small = None, False
+    if any(taken):
+        job = end.shared.job("allreduce", count, dtype, reduction.accumulator())
+        # Not of half types: where only some ranks have torch their bits may differ.
+        few = end.shared.small(count * dtype.itemsize) and dtype.name not in HALVES
+        small = taken[0] and few
+    plans = unregistered, registered
+    return Kind(signature, digest(signature), reduction, plans, job, small)
+
+
+def allreduce(end: Endpoint, x: Any, op: str, out: Any, **options: Any) -> Any:
+    """Combine on all ranks."""
+    call = yield from end.prepared(
+        "allreduce", lambda: prepare_allreduce(end, x, op, out=out, **options)
+    )
+    yield from run_allreduce(end, call)
+    return call.out.value if out is None else out
+
+
+def run_allreduce(end: Endpoint, call: Allreduce) -> Operation:
+    """Agree on an allreduce, and carry it out."""
+    x, out, kind = call
+    if kind.job is not None:
+        yield from together(end, kind, x.data, out.data)
+        return
+    yield from end.agree(kind.signature)
+    yield from step_by_step(end, kind.reduction, kind.plans[0], x.data, out.data)
+
+
+def step_by_step(
+    end: Endpoint, reduction: Reduction, plan: Any, x: np.ndarray, out: np.ndarray
+) -> Operation:
+    """Run the plan of an allreduce on which all ranks have agreed."""
+    source = x if reduction.direct else None
+    data = out if reduction.direct else reduction.working(x, out)
+    yield from end.execute(
+        plan, data, reduction.work, reduction.op, reduction.wire, source
+    )
+    reduction.finish(data, out)
+
+
+def together(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> Operation:
+    """Agree on the board, and reduce flat ``x`` into ``out`` in shared memory."""
+    engine, agreement, job = end.shared, end.agreement, kind.job
+    board = engine.board
+    end.begin(kind.signature)
+    agreement.number += 1
+    number = agreement.number
+    if kind.small:
+        beside = board.beside(number, job.count, x.dtype)
+        beside[board.me][...] = x
+    else:
+        place, way = engine.memory.place, engine.rings.choose(job.kind, x.nbytes)
+        start = place(x)
+        goal = start if out is x else place(out)
+        board.locate(number, start, goal, way)
+    board.post(number, kind.code)
+    yield from board.posted(number)
+    end.heed()
+    if not board.agree(number, kind.code):
+        agreement.explain(kind.signature)
+    if kind.small:
+        engine.run(job.combine, beside, [out])
+        return
+    places, goals, way = board.places(number)
+    plan = kind.plans[all(places) and all(goals)]
+    if plan is None:
+        yield from engine.perform(job, x, out, places, goals, way)
+    else:
+        yield from step_by_step(end, kind.reduction, plan, x, out)
+
+
+def run_planned(end: Endpoint, call: Allreduce) -> Operation:
+    """Carry out an allreduce on which all ranks have agreed some time ago.
+
+    The MPI library's own blocks without a deadline: so all ranks must have come.
+    """
+    x, out, kind = call
+    plan = kind.plans[0]
+    if kind.job is not None or plan is None or plan.native:
+        yield from run_allreduce(end, call)
+        return
+    end.doing = f"planned {kind.signature}"
+    yield from step_by_step(end, kind.reduction, plan, x.data, out.data)
