@@ -4,6 +4,7 @@ On one node the agreement is a card on the board in shared memory, beside which 
 bytes of data travel; elsewhere a message, after which the steps of a plan are run.
 """
 
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,6 @@ from .agreement import digest
 from .arrays import Array, DType, as_array, output_for
 from .choice import Choice
 from .endpoint import Endpoint, Operation
-from .ops import HALVES
 from .plan import Plan
 from .reduction import Reduction
 from .tuned import dtype_class
@@ -31,7 +31,7 @@ class Kind(NamedTuple):
     reduction: Reduction
     plans: tuple[Plan | None, Plan | None]
     job: Any
-    small: bool  # the data travel beside the card
+    few: Any  # how few bytes travel beside the card; None if they are many
 
 
 class Allreduce(NamedTuple):
@@ -64,7 +64,8 @@ def prepare_allreduce(
         end.planned[asked] = planned(end, *asked)
         plain = scales == (1.0, 1.0) and wire is None and not deterministic
         kind, storage = end.planned[asked], array.dtype.storage
-        if plain and kind.job is not None and storage.name == array.dtype.name:
+        usual = storage.name == array.dtype.name and not end.debug
+        if plain and usual and kind.job is not None:
             end.quick[storage, count, op, algorithm] = kind
     return Allreduce(array, result, end.planned[asked])
 
@@ -120,14 +121,12 @@ def planned(
         f"allreduce(count={count}, dtype={dtype.name}, op={op}, algorithm={chosen}, "
         f"wire={reduction.wire.name}, prescale={scales[0]}, postscale={scales[1]})"
     )
-    job, small = None, False
+    code, job, few = digest(signature), None, None
     if any(taken):
-        job = end.shared.job("allreduce", count, dtype, reduction.accumulator())
-        # Not of half types: where only some ranks have torch their bits may differ.
-        few = end.shared.small(count * dtype.itemsize) and dtype.name not in HALVES
-        small = taken[0] and few
-    plans = unregistered, registered
-    return Kind(signature, digest(signature), reduction, plans, job, small)
+        combine = reduction.accumulator()
+        job = end.shared.job("allreduce", count, dtype, combine)
+        few = end.shared.few(code, count, dtype, combine) if taken[0] else None
+    return Kind(signature, code, reduction, (unregistered, registered), job, few)
 
 
 def allreduce(end: Endpoint, x: Any, op: str, out: Any, **options: Any) -> Any:
@@ -163,31 +162,58 @@ def step_by_step(
 
 def together(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> Operation:
     """Agree on the board, and reduce flat ``x`` into ``out`` in shared memory."""
-    engine, agreement, job = end.shared, end.agreement, kind.job
-    board = engine.board
+    number = present(end, kind, x, out)
+    yield from settle(end, kind, number, x, out)
+
+
+def present(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> int:
+    """Show the others on a card what this rank was asked to do; return its number."""
+    engine, agreement = end.shared, end.agreement
     end.begin(kind.signature)
-    agreement.number += 1
-    number = agreement.number
-    if kind.small:
-        beside = board.beside(number, job.count, x.dtype)
-        beside[board.me][...] = x
-    else:
-        place, way = engine.memory.place, engine.rings.choose(job.kind, x.nbytes)
-        start = place(x)
-        goal = start if out is x else place(out)
-        board.locate(number, start, goal, way)
-    board.post(number, kind.code)
+    agreement.number = number = agreement.number + 1
+    if kind.few is not None:
+        kind.few.show(number, x)
+        return number
+    place, way = engine.memory.place, engine.rings.choose(kind.job.kind, x.nbytes)
+    start = place(x)
+    engine.board.locate(number, start, start if out is x else place(out), way)
+    engine.board.post(number, kind.code)
+    return number
+
+
+def few(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> Operation | None:
+    """Reduce few bytes, if the others agree at once and all is well.
+
+    Return what is left to do otherwise.
+    """
+    agreement = end.agreement
+    agreement.number = number = agreement.number + 1
+    kind.few.show(number, x)
+    now = time.monotonic()
+    if now - end.ended < end.timeout_s and kind.few.finish(number, out):
+        end.ended = now
+        return None
+    return settle(end, kind, number, x, out)
+
+
+def settle(
+    end: Endpoint, kind: Kind, number: int, x: np.ndarray, out: np.ndarray
+) -> Operation:
+    """Wait for the cards of the others, compare, and reduce."""
+    engine = end.shared
+    board = engine.board
+    end.doing = kind.signature
     yield from board.posted(number)
     end.heed()
     if not board.agree(number, kind.code):
-        agreement.explain(kind.signature)
-    if kind.small:
-        engine.run(job.combine, beside, [out])
+        end.agreement.explain(kind.signature)
+    if kind.few is not None:
+        kind.few.combine(number, out)
         return
     places, goals, way = board.places(number)
     plan = kind.plans[all(places) and all(goals)]
     if plan is None:
-        yield from engine.perform(job, x, out, places, goals, way)
+        yield from engine.perform(kind.job, x, out, places, goals, way)
     else:
         yield from step_by_step(end, kind.reduction, plan, x, out)
 

@@ -15,7 +15,14 @@ import numpy as np
 
 from . import allreduce, host, objects, operations, tuned
 from .agreement import digest
-from .allreduce import Allreduce, Kind, prepare_allreduce, run_planned, together
+from .allreduce import (
+    Allreduce,
+    Kind,
+    few,
+    prepare_allreduce,
+    run_planned,
+    together,
+)
 from .arrays import dtype_named
 from .endpoint import Endpoint, Operation, detect
 from .errors import UnsupportedTopology
@@ -25,6 +32,8 @@ from .once import on_rank_0
 from .select import Call
 from .topology import Topology
 from .work import Lane, Work
+
+ONE = 1.0  # the default is known by its identity
 
 
 class Communicator:
@@ -83,8 +92,8 @@ class Communicator:
         *,
         out: Any = None,
         algorithm: str = "auto",
-        prescale: float = 1.0,
-        postscale: float = 1.0,
+        prescale: float = ONE,
+        postscale: float = ONE,
         wire: str | None = None,
         deterministic: bool = False,
     ) -> Any:
@@ -105,14 +114,12 @@ class Communicator:
             Stalled: some ranks do not come, or do not answer.
             RankFailed: another rank died, and the MPI library could tell.
         """
-        plain = (
-            type(prescale) is type(postscale) is float and prescale == 1 == postscale
-        )
-        if plain and wire is None and deterministic is False:
+        if prescale is postscale is ONE and wire is None and deterministic is False:
             known = self._known(x, op, out, algorithm)
             if known is not None:
-                self._block(together(self._end, *known[1:]))
-                return known[0]
+                out, kind, flat, goal = known
+                self._together(kind, flat, goal)
+                return out
         return self._block(
             allreduce.allreduce(
                 self._end,
@@ -262,22 +269,41 @@ class Communicator:
         """
         if type(x) is not np.ndarray:
             return None
+        dtype = x.dtype
         try:
-            kind = self._end.quick.get((x.dtype, x.size, op, algorithm))
+            kind = self._end.quick.get((dtype, x.size, op, algorithm))
             if kind is None or not x.flags.c_contiguous:
                 return None
             if out is None:
-                out = np.empty(x.shape, x.dtype)
+                out = np.empty(x.shape, dtype)
         except (TypeError, MemoryError):  # the other ranks shall hear of it
             return None
         flat = x if x.ndim == 1 else x.reshape(-1)
+        if out is x:
+            return (x, kind, flat, flat) if x.flags.writeable else None
         if type(out) is not np.ndarray or not out.flags.carray:
             return None
-        if out is x:
-            return out, kind, flat, flat
-        if out.size != x.size or out.dtype != x.dtype or np.may_share_memory(x, out):
+        if out.size != x.size or out.dtype is not dtype:
+            return None
+        owned = x.base is None and out.base is None
+        if not owned and np.may_share_memory(x, out):
             return None
         return out, kind, flat, out if out.ndim == 1 else out.reshape(-1)
+
+    def _together(self, kind: Kind, x: np.ndarray, out: np.ndarray) -> None:
+        """Reduce flat ``x`` into ``out``, on one node; few bytes without ceremony."""
+        end, lane = self._end, self._lane
+        if kind.few is None or not lane.free() or end.broken is not None:
+            self._block(together(end, kind, x, out))
+            return
+        with lane.turn:
+            try:
+                rest = few(end, kind, x, out)
+            except BaseException as error:
+                end.abandon(error)
+                raise
+            if rest is not None:
+                lane.drive(end.guarded(rest, []))
 
     def _block(self, operation: Operation) -> Any:
         result: list[Any] = []

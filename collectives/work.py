@@ -127,12 +127,22 @@ class Lane:
         if self.closed:
             raise CollectiveError("this communicator has been closed")
         with self.turn:
-            try:
-                self.front.drive(steps)
-            except BaseException:
-                steps.close()
-                raise
+            self.drive(steps)
         return result[0] if result else None
+
+    def free(self) -> bool:
+        """Say whether a blocking collective can run at once."""
+        if self.queue or self.closed:
+            return False
+        return self.thread is None or threading.current_thread() is not self.thread
+
+    def drive(self, steps: Steps) -> None:
+        """Carry out a collective on the caller's thread, which has the turn."""
+        try:
+            self.front.drive(steps)
+        except BaseException:
+            steps.close()
+            raise
 
     def run_forever(self) -> None:
         """Do the communication thread's work: run what is queued, in order."""

@@ -12,7 +12,6 @@ there, in rank order and in blocks that stay in the cache.
 
 import time
 from collections.abc import Iterator, Sequence
-from contextvars import Context
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,13 @@ from mpi4py import MPI
 from ..arrays import DType
 from ..ops import Accumulator
 from ..step import GroupCall
-from .board import BOARD_BYTES, PLACE, SMALL_BYTES, Board
+from . import few
+from .board import PLACE, Board
+from .few import FEW_BYTES, Few
 from .slots import COMBINING, RING_BYTES, Job, Passage, Rings
 from .window import Memory
 
-NEEDED = BOARD_BYTES + RING_BYTES
+NEEDED = few.NEEDED + RING_BYTES
 
 
 class Shared:
@@ -41,8 +42,7 @@ class Shared:
         self.memory = Memory(node)
         _, base = self.memory.allocate(NEEDED)
         self.board = Board(node, base.parts, base.window.Sync, crowded)
-        self.rings = Rings([part[BOARD_BYTES:NEEDED] for part in base.parts])
-        self.run = quiet().run  # entered by the lane of the communicator only
+        self.rings = Rings([part[few.NEEDED : NEEDED] for part in base.parts])
         node.Barrier()
 
     def close(self) -> None:
@@ -61,9 +61,16 @@ class Shared:
         """How far the calls are; grows."""
         return self.board.ticks
 
-    def small(self, nbytes: int) -> bool:
-        """Say whether so many bytes have room beside a card."""
-        return nbytes <= SMALL_BYTES
+    def few(
+        self, code: int, count: int, dtype: DType, combine: Accumulator
+    ) -> Few | None:
+        """Prepare an allreduce of few bytes; None if they are too many, or of halves.
+
+        Where only some ranks have torch, the bits of half types might differ.
+        """
+        if count * dtype.itemsize > FEW_BYTES or combine.half:
+            return None
+        return Few(self.board, code, count, dtype.storage, combine)
 
     def job(
         self, kind: str, count: int, dtype: DType, combine: Accumulator, root: int = 0
@@ -102,7 +109,7 @@ class Shared:
         at, ranks = self.memory.at, range(self.size)
         sources = [at(rank, places[rank], x) for rank in ranks]
         targets = [at(rank, goals[rank], out) for rank in ranks]
-        self.run(self.direct, job, sources, targets)
+        self.board.quiet(self.direct, job, sources, targets)
         self.board.end_tick()
         return self.board.ticked()
 
@@ -131,7 +138,7 @@ class Shared:
         passage = Passage(self.rings, way, self.me, job, x, out)
         for t in range(passage.segments + 2):
             yield from board.ticked()
-            self.run(passage.tick, t)
+            board.quiet(passage.tick, t)
             board.end_tick()
         self.rings.note(job.kind, x.nbytes, way, time.perf_counter() - begin)
 
@@ -148,10 +155,3 @@ class Pending:
         for _ in self.steps:
             return False
         return True
-
-
-def quiet() -> Context:
-    """Return a context in which NumPy does not warn: inf and nan are results."""
-    context = Context()
-    context.run(np.seterr, all="ignore")
-    return context
