@@ -3,7 +3,10 @@
 Every call is timed on its own, from a barrier, and takes as long as on the slowest
 rank: no rank's work hides behind another's, and nobody starts the next call early.  The
 contenders take turns, iteration by iteration, each time another one first, so that
-whatever disturbs the machine disturbs them alike.
+whatever disturbs the machine disturbs them alike.  A turn begins with calls that are
+not timed: they wake the cores and bring code and buffers back to the caches, as in a
+loop of their own.  Else a contender would pay for what its predecessor left behind, and
+that is always the same one.
 """
 
 import time
@@ -18,6 +21,9 @@ from .inputs import Inputs
 from .options import Options
 from .roofline import UNKNOWN, Roofline
 from .row import Row, statistics
+
+CACHED_BYTES = 16 << 20  # more does not stay in a cache from one call to the next
+UNTIMED = 16  # calls at the beginning of a turn, at most
 
 
 class Entry(NamedTuple):
@@ -110,11 +116,12 @@ def race(
     for i in range(-options.warmup, options.iters):
         for j in turns(len(entries), i):
             call, buffer, start, inputs = entries[j]
-            buffer[:] = start
-            mpi.Barrier()
-            before = time.perf_counter()
-            call()
-            after = time.perf_counter()
+            for _ in range(untimed(buffer.nbytes) + 1):
+                buffer[:] = start
+                mpi.Barrier()
+                before = time.perf_counter()
+                call()
+                after = time.perf_counter()
             if i >= 0:
                 seconds[j, i] = after - before
             if inputs is not None and options.check and i == options.iters - 1:
@@ -122,6 +129,15 @@ def race(
     mpi.Allreduce(MPI.IN_PLACE, seconds, MPI.MAX)
     mpi.Allreduce(MPI.IN_PLACE, wrong, MPI.SUM)
     return seconds, wrong
+
+
+def untimed(nbytes: int) -> int:
+    """Return how many calls bring a contender back to its stride.
+
+    >>> [untimed(nbytes) for nbytes in (4, 1 << 22, 1 << 24, 1 << 25)]
+    [16, 4, 1, 0]
+    """
+    return min(UNTIMED, CACHED_BYTES // max(1, nbytes))
 
 
 def turns(n: int, i: int) -> list[int]:

@@ -15,7 +15,7 @@ class Patience:
     ``alarm(late)`` is called now and then in a long wait; it may raise.
     """
 
-    YIELDS, NAP_S, LONGEST_S, ALARM_S = 2000, 2e-5, 5e-4, 0.05
+    YIELDS, NAP_S, LONGEST_S, ALARM_S = 2000, 5e-5, 2e-3, 0.05
     LOOKS = 16  # at the iterator for one at the clock, before it sleeps
 
     def __init__(
