@@ -47,7 +47,7 @@ PYTHONS = $(shell for v in 10 11 12 13 14; do \
 
 LANES := mpich openmpi impi
 
-.PHONY: train bench bench-all lint clean test test-pure test-pythons test-large \
+.PHONY: train bench bench-all tune-all lint clean test test-pure test-pythons test-large \
         test-mpi test-openmpi test-impi test-launch \
         $(VENV_mpich) $(VENV_openmpi) $(VENV_impi) $(VENV_system)
 
@@ -67,6 +67,13 @@ bench-all: $(foreach lane,$(LANES),$(VENV_$(lane))/installed)
 	    "$(lane)=$(LAUNCH_$(lane)) -n {np} $(VENV_$(lane))/bin/python") \
 	    $(if $(OUT),--json $(basename $(OUT)).json --csv $(basename $(OUT)).csv) \
 	    -- $(ARGS)
+
+# The tables that bench-all's auto goes by, in the user's cache; ARGS of bench.tune
+tune-all: NP = 2 4
+tune-all: $(foreach lane,$(LANES),$(VENV_$(lane))/installed)
+	set -e; $(foreach lane,$(LANES),for n in $(NP); do echo "== $(lane), $$n ranks"; \
+	    timeout -k 10 3600 $(LAUNCH_$(lane)) -n $$n $(VENV_$(lane))/bin/python \
+	    -m bench.tune $(ARGS); done;)
 
 test: test-pure test-pythons test-mpi test-openmpi test-impi test-launch test-large
 

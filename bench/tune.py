@@ -9,7 +9,7 @@ programs that reduce half types have it, and its kernels add them.
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -38,16 +38,22 @@ MEASURED = {"float32": "float32", "half": "float16"}  # the type that stands for
 
 
 def run(
-    options: Options, mpi: Any, show: Callable[[str], None] = silent
+    options: Options,
+    mpi: Any,
+    show: Callable[[str], None] = silent,
+    kinds: Sequence[str] = tuned.CLASSES,
 ) -> tuple[tuned.Line, ...]:
     """Measure on all ranks; return the lines of the table, alike on all of them.
+
+    ``kinds`` are the classes of types that it shall have lines for.
 
     Raises:
         WrongResult: on all ranks, if an algorithm's result is wrong.
     """
     found: list[tuned.Line] = []
     with Communicator(mpi, tuned=tuned.OFF) as comm:
-        for kind, dtype in MEASURED.items():
+        for kind in kinds:
+            dtype = MEASURED[kind]
             for registered in (False, True):
                 show(f"# {kind}, {'registered' if registered else 'not registered'}")
                 its = replace(options, dtype=dtype)
@@ -75,14 +81,14 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options, output = parse(arguments)
+        options, output, kinds = parse(arguments)
     except WrongUsage as error:
         return refuse(error, NAME)
     abort_on_exception()
     from mpi4py import MPI
 
     try:
-        return carry_out(options, output, arguments, MPI.COMM_WORLD)
+        return carry_out(options, output, kinds, arguments, MPI.COMM_WORLD)
     except WrongResult as error:
         refuse(error, NAME)
         return 1
@@ -91,7 +97,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def carry_out(
-    options: Options, output: str | None, arguments: list[str], world: Any
+    options: Options,
+    output: str | None,
+    kinds: Sequence[str],
+    arguments: list[str],
+    world: Any,
 ) -> int:
     """Measure, show, and write the table."""
     with Communicator(world, tuned=tuned.OFF) as comm:
@@ -109,7 +119,7 @@ def carry_out(
     with suppress(ImportError):
         import torch  # noqa: F401
     show = partial(print, flush=True) if world.rank == 0 else silent
-    lines = run(options, world, show)
+    lines = run(options, world, show, kinds)
     if world.rank == 0:
         table = tuned.Table(
             layout,
@@ -133,8 +143,8 @@ def unwritable_table(path: str) -> str | None:
     return unwritable(path)
 
 
-def parse(arguments: list[str]) -> tuple[Options, str | None]:
-    """Read the command line: what to measure, and the path of the table.
+def parse(arguments: list[str]) -> tuple[Options, str | None, tuple[str, ...]]:
+    """Read the command line: what to measure, path of the table, classes of types.
 
     Raises:
         WrongUsage: it has a mistake.
@@ -152,14 +162,16 @@ def parse(arguments: list[str]) -> tuple[Options, str | None]:
     add("-n", "--iters", type=int, help="most turns of a race (200)")
     add("--quick", action="store_true", help="--max 1M --factor 16 --iters 5")
     add("--seed", type=int, default=0, help="of the contributions")
+    add("-d", "--dtype", choices=tuned.CLASSES, help="this class of types only")
     add("-o", "--output", metavar="FILE", help="default: in the user's cache folder")
     given = vars(parser.parse_args(arguments))
     output, quick = given.pop("output"), given.pop("quick")
+    kind = given.pop("dtype")
     usual = {"max": 256 << 20, "factor": 4, "iters": 200}
     if quick:
         usual = {"max": 1 << 20, "factor": 16, "iters": 5}
     given = usual | {key: value for key, value in given.items() if value is not None}
-    return Options((), **given), output
+    return Options((), **given), output, (kind,) if kind else tuned.CLASSES
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import select
+from . import ops, select
 from .agreement import digest
 from .arrays import Array, DType, as_array, output_for
 from .choice import Choice
@@ -30,8 +30,9 @@ class Kind(NamedTuple):
     code: int  # digest of the signature
     reduction: Reduction
     plans: tuple[Plan | None, Plan | None]
-    job: Any
-    few: Any  # how few bytes travel beside the card; None if they are many
+    job: Any  # None: where the arrays lie makes no difference
+    few: Any  # how few bytes travel with the card; None if they are many
+    card: bool  # on one node: agreed on by a card
 
 
 class Allreduce(NamedTuple):
@@ -57,6 +58,8 @@ def prepare_allreduce(
     """Check the arguments."""
     array = as_array(x)
     result = output_for(array, out)
+    if out is not None and result.data.ctypes.data == array.data.ctypes.data:
+        array = result
     scales = float(prescale), float(postscale)
     count = array.data.size
     asked = array.dtype, count, op, algorithm, scales, wire, deterministic
@@ -65,7 +68,7 @@ def prepare_allreduce(
         plain = scales == (1.0, 1.0) and wire is None and not deterministic
         kind, storage = end.planned[asked], array.dtype.storage
         usual = storage.name == array.dtype.name and not end.debug
-        if plain and usual and kind.job is not None:
+        if plain and usual and kind.card:
             end.quick[storage, count, op, algorithm] = kind
     return Allreduce(array, result, end.planned[asked])
 
@@ -125,8 +128,10 @@ def planned(
     if any(taken):
         combine = reduction.accumulator()
         job = end.shared.job("allreduce", count, dtype, combine)
-        few = end.shared.few(code, count, dtype, combine) if taken[0] else None
-    return Kind(signature, code, reduction, (unregistered, registered), job, few)
+        few = end.shared.few(count, dtype, combine) if taken[0] else None
+    card = job is not None or (end.alone and choices[0].algorithm == select.NATIVE)
+    plans = unregistered, registered
+    return Kind(signature, code, reduction, plans, job, few, card)
 
 
 def allreduce(end: Endpoint, x: Any, op: str, out: Any, **options: Any) -> Any:
@@ -141,7 +146,7 @@ def allreduce(end: Endpoint, x: Any, op: str, out: Any, **options: Any) -> Any:
 def run_allreduce(end: Endpoint, call: Allreduce) -> Operation:
     """Agree on an allreduce, and carry it out."""
     x, out, kind = call
-    if kind.job is not None:
+    if kind.card:
         yield from together(end, kind, x.data, out.data)
         return
     yield from end.agree(kind.signature)
@@ -161,39 +166,44 @@ def step_by_step(
 
 
 def together(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> Operation:
-    """Agree on the board, and reduce flat ``x`` into ``out`` in shared memory."""
+    """Agree by cards on one node, and reduce flat ``x`` into ``out``."""
+    end.begin(kind.signature)
     number = present(end, kind, x, out)
     yield from settle(end, kind, number, x, out)
+
+
+def at_once(
+    end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray
+) -> Operation | None:
+    """Do as `together`, without waiting; return what is left to do after a wait."""
+    end.doing = kind.signature
+    number, now = present(end, kind, x, out), time.monotonic()
+    late = now - end.ended > end.timeout_s
+    if not late and end.shared.board.seen(number, kind.code):
+        if kind.few is not None:
+            kind.few.combine(number, out)
+        elif kind.job is None and kind.reduction.direct:
+            by_library(end, kind.reduction, x, out)
+            now = time.monotonic()
+        else:
+            return settle(end, kind, number, x, out)
+        end.doing, end.ended = "nothing", now
+        return None
+    return settle(end, kind, number, x, out)
 
 
 def present(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> int:
     """Show the others on a card what this rank was asked to do; return its number."""
     engine, agreement = end.shared, end.agreement
-    end.begin(kind.signature)
     agreement.number = number = agreement.number + 1
     if kind.few is not None:
         kind.few.show(number, x)
-        return number
-    place, way = engine.memory.place, engine.rings.choose(kind.job.kind, x.nbytes)
-    start = place(x)
-    engine.board.locate(number, start, start if out is x else place(out), way)
+    elif kind.job is not None:
+        place, way = engine.memory.place, engine.rings.choose(kind.job.kind, x.nbytes)
+        start = place(x)
+        engine.board.locate(number, start, start if out is x else place(out), way)
     engine.board.post(number, kind.code)
     return number
-
-
-def few(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> Operation | None:
-    """Reduce few bytes, if the others agree at once and all is well.
-
-    Return what is left to do otherwise.
-    """
-    agreement = end.agreement
-    agreement.number = number = agreement.number + 1
-    kind.few.show(number, x)
-    now = time.monotonic()
-    if now - end.ended < end.timeout_s and kind.few.finish(number, out):
-        end.ended = now
-        return None
-    return settle(end, kind, number, x, out)
 
 
 def settle(
@@ -202,7 +212,6 @@ def settle(
     """Wait for the cards of the others, compare, and reduce."""
     engine = end.shared
     board = engine.board
-    end.doing = kind.signature
     yield from board.posted(number)
     end.heed()
     if not board.agree(number, kind.code):
@@ -210,12 +219,26 @@ def settle(
     if kind.few is not None:
         kind.few.combine(number, out)
         return
-    places, goals, way = board.places(number)
-    plan = kind.plans[all(places) and all(goals)]
-    if plan is None:
-        yield from engine.perform(kind.job, x, out, places, goals, way)
+    plan = kind.plans[0]
+    if kind.job is not None:
+        places, goals, way = board.places(number)
+        plan = kind.plans[all(places) and all(goals)]
+        if plan is None:
+            yield from engine.perform(kind.job, x, out, places, goals, way)
+            return
+    if plan is not None and plan.native and kind.reduction.direct:
+        by_library(end, kind.reduction, x, out)
     else:
         yield from step_by_step(end, kind.reduction, plan, x, out)
+
+
+def by_library(
+    end: Endpoint, reduction: Reduction, x: np.ndarray, out: np.ndarray
+) -> None:
+    """Have the MPI library reduce; all ranks have come."""
+    end.library.allreduce(x, out, reduction.op)
+    if reduction.after != 1.0:
+        ops.scale(reduction.work, out, reduction.after)
 
 
 def run_planned(end: Endpoint, call: Allreduce) -> Operation:
@@ -225,7 +248,7 @@ def run_planned(end: Endpoint, call: Allreduce) -> Operation:
     """
     x, out, kind = call
     plan = kind.plans[0]
-    if kind.job is not None or plan is None or plan.native:
+    if kind.card or plan is None or plan.native:
         yield from run_allreduce(end, call)
         return
     end.doing = f"planned {kind.signature}"

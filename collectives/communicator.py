@@ -18,7 +18,7 @@ from .agreement import digest
 from .allreduce import (
     Allreduce,
     Kind,
-    few,
+    at_once,
     prepare_allreduce,
     run_planned,
     together,
@@ -291,14 +291,16 @@ class Communicator:
         return out, kind, flat, out if out.ndim == 1 else out.reshape(-1)
 
     def _together(self, kind: Kind, x: np.ndarray, out: np.ndarray) -> None:
-        """Reduce flat ``x`` into ``out``, on one node; few bytes without ceremony."""
+        """Reduce flat ``x`` into ``out``, on one node."""
         end, lane = self._end, self._lane
-        if kind.few is None or not lane.free() or end.broken is not None:
+        if not lane.free() or end.broken is not None:
             self._block(together(end, kind, x, out))
             return
         with lane.turn:
             try:
-                rest = few(end, kind, x, out)
+                rest = at_once(end, kind, x, out)
+            except Exception as error:
+                raise end.abandon(error) from error
             except BaseException as error:
                 end.abandon(error)
                 raise

@@ -20,6 +20,7 @@ CARDS = LINE // 8, LINE // 8 + CARD
 BOARD_BYTES = CARDS[1] * 8 + CARD * 8
 
 SPIN = 40  # polls before others get the core, where each rank has one of its own
+POLLS = 100  # of the others' cards, before it is a wait
 PROGRESS = 16  # MPI is called once in so many waits: a late rank may need it to move
 
 
@@ -31,14 +32,13 @@ class Board:
     ) -> None:
         """Clear this rank's words; ``crowded``: ranks outnumber cores."""
         self.node, self.me, self.parts, self.sync = node, node.rank, parts, sync
-        self.spin = 0 if crowded else SPIN
+        self.spin, self.polls = (0, 0) if crowded else (SPIN, POLLS)
         words = [part[:BOARD_BYTES].view(np.int64) for part in parts]
         words[self.me][:] = 0
         self.words = [word.data for word in words]
         self.mine = self.words[self.me]
         self.others = [word for i, word in enumerate(self.words) if i != self.me]
         self.ticks = self.waits = 0
-        self.crowded = crowded
         self.quiet: Callable[..., Any] = quiet().run  # for arithmetic; not reentrant
 
     def post(self, number: int, code: int) -> None:
@@ -52,6 +52,19 @@ class Board:
         """Write on the card where input and output lie, and the way to go."""
         mine, at = self.mine, CARDS[number & 1] + REST
         mine[at], mine[at + 1], mine[at + 2] = place, goal, way
+
+    def seen(self, number: int, code: int) -> bool:
+        """Say whether the others show the same operation, at once or almost."""
+        at, polls = CARDS[number & 1], self.polls
+        for word in self.others:
+            while word[at + NUMBER] < number:
+                polls -= 1
+                if polls < 0:
+                    return False
+            if word[at + CODE] != code:
+                return False
+        self.sync()
+        return True
 
     def posted(self, number: int) -> Iterator[int]:
         """Wait until all ranks have posted a card."""

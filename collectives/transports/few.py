@@ -7,28 +7,23 @@ order, into its own output.
 import numpy as np
 
 from ..ops import Accumulator
-from .board import BOARD_BYTES, CARD, CARDS, CODE, LINE, NUMBER, REST, Board
+from .board import BOARD_BYTES, CARD, CARDS, LINE, REST, Board
 
 FEW_BYTES = 1 << 16  # at most
+FEW_HALVES = 1 << 12  # bytes of half types, at most: NumPy is slow to convert them
 PLACES = 32  # beside: a line in another core's cache is slow to write
 STRIDE = FEW_BYTES + 3 * LINE  # multiples of a power of two share cache sets
 NEEDED = BOARD_BYTES + PLACES * STRIDE  # bytes a rank
-POLLS = 100  # of those who are about to come
 
 
 class Few:
     """Calls of one kind, on ``count`` elements of ``storage``."""
 
     def __init__(
-        self,
-        board: Board,
-        code: int,
-        count: int,
-        storage: np.dtype,
-        combine: Accumulator,
+        self, board: Board, count: int, storage: np.dtype, combine: Accumulator
     ) -> None:
-        """Find room; ``combine`` is not of a half type."""
-        self.board, self.code, self.me = board, code, board.me
+        """Find room."""
+        self.me, self.quiet, self.accumulator = board.me, board.quiet, combine
         self.ufunc, self.factor = combine.ufunc, combine.factor
         nbytes = count * storage.itemsize
         places = [BOARD_BYTES + place * STRIDE for place in range(PLACES)]
@@ -39,31 +34,18 @@ class Few:
             for start in places
         ]
         self.places = len(places)
-        self.polls = 0 if board.crowded else POLLS
 
     def show(self, number: int, x: np.ndarray) -> None:
-        """Lay flat ``x`` down, and post the card of an operation."""
+        """Lay flat ``x`` down, before the card of the operation is posted."""
         self.data[number % self.places][self.me][...] = x
-        self.board.post(number, self.code)
-
-    def finish(self, number: int, out: np.ndarray) -> bool:
-        """Combine if the others show the same card, at once or almost; say whether."""
-        board, polls, at, code = self.board, self.polls, CARDS[number & 1], self.code
-        for word in board.others:
-            while word[at + NUMBER] < number:
-                polls -= 1
-                if polls < 0:
-                    return False
-            if word[at + CODE] != code:
-                return False
-        board.sync()
-        self.combine(number, out)
-        return True
 
     def combine(self, number: int, out: np.ndarray) -> None:
         """Combine what all have shown, when all have."""
-        ufunc, quiet = self.ufunc, self.board.quiet
+        ufunc, quiet = self.ufunc, self.quiet
         shown = self.data[number % self.places]
+        if self.accumulator.half:  # by NumPy: torch may be loaded on some ranks only
+            quiet(self.accumulator.widened, shown, [out])
+            return
         quiet(ufunc, shown[0], shown[1], out=out)
         for x in shown[2:]:
             quiet(ufunc, out, x, out=out)

@@ -10,6 +10,7 @@ from ..scratch import Scratch
 from ..step import GroupCall
 
 OPS = {"sum": MPI.SUM, "prod": MPI.PROD, "min": MPI.MIN, "max": MPI.MAX}
+MOST = 1 << 30  # elements in a call: the counts of MPI have 32 bits
 
 
 class PointToPoint:
@@ -44,11 +45,19 @@ class Library:
         self.mpi = mpi
 
     def start(self, call: GroupCall, data: np.ndarray, dtype: DType, op: str) -> Any:
-        """Sum ``data`` in place, in pieces below the 32-bit counts of MPI."""
-        for start in range(0, data.size, 1 << 30):
-            part = data[start : start + (1 << 30)]
-            self.mpi.Allreduce(MPI.IN_PLACE, part, OPS[op])
+        """Combine ``data`` in place."""
+        self.allreduce(data, data, op)
         return MPI.REQUEST_NULL  # complete
+
+    def allreduce(self, x: np.ndarray, out: np.ndarray, op: str) -> None:
+        """Combine ``x`` of all ranks into ``out``, which may be ``x``."""
+        if x.size <= MOST:
+            self.mpi.Allreduce(MPI.IN_PLACE if x is out else x, out, OPS[op])
+            return
+        for start in range(0, x.size, MOST):
+            part = slice(start, start + MOST)
+            send = MPI.IN_PLACE if x is out else x[part]
+            self.mpi.Allreduce(send, out[part], OPS[op])
 
 
 def adds(dtype: DType, op: str) -> bool:

@@ -22,7 +22,7 @@ from ..ops import Accumulator
 from ..step import GroupCall
 from . import few
 from .board import PLACE, Board
-from .few import FEW_BYTES, Few
+from .few import FEW_BYTES, FEW_HALVES, Few
 from .slots import COMBINING, RING_BYTES, Job, Passage, Rings
 from .window import Memory
 
@@ -61,16 +61,12 @@ class Shared:
         """How far the calls are; grows."""
         return self.board.ticks
 
-    def few(
-        self, code: int, count: int, dtype: DType, combine: Accumulator
-    ) -> Few | None:
-        """Prepare an allreduce of few bytes; None if they are too many, or of halves.
-
-        Where only some ranks have torch, the bits of half types might differ.
-        """
-        if count * dtype.itemsize > FEW_BYTES or combine.half:
+    def few(self, count: int, dtype: DType, combine: Accumulator) -> Few | None:
+        """Prepare an allreduce of few bytes; None if they are too many."""
+        most = FEW_HALVES if combine.half else FEW_BYTES
+        if count * dtype.itemsize > most:
             return None
-        return Few(self.board, code, count, dtype.storage, combine)
+        return Few(self.board, count, dtype.storage, combine)
 
     def job(
         self, kind: str, count: int, dtype: DType, combine: Accumulator, root: int = 0
