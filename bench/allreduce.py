@@ -66,7 +66,7 @@ def run(
         if options.registered:
             empty, buffers = comm.empty, "registered, by Communicator.empty"
         about = meta.describe(options, comm.topology.describe(), left_out, command)
-        about |= {"buffers": buffers, "roof": limit.text}
+        about = mpi.bcast(about | {"buffers": buffers, "roof": limit.text})
         if show is None or mpi.rank:
             show = silent
         show(report.header(about))

@@ -67,6 +67,7 @@ def run(
         about = meta.describe(options, comm.topology.describe(), {}, command)
         about["time"] = "median over updates of the slowest rank's time"
         about["training"] = training.describe(options)
+        about = mpi.bcast(about)  # clocks differ
     mpi.Free()
     return Result(about, report.rows(records, options.batch))
 

@@ -34,6 +34,7 @@ BUDGET_S = 1.0  # of a race
 FIRST_TURNS = 3
 LEAST_TURNS = 5
 LONG = 1 << 18  # bytes from which variants take part
+LONGEST = 1 << 25  # bytes from which one turn has to tell who races again
 SEGMENTS = (1 << 17, 1 << 19, 1 << 21)  # bytes
 DEPTHS = (4, 8)
 
@@ -61,7 +62,7 @@ class Contest:
         names = candidates(self.comm, self.options.dtype)
         for count in self.options.counts():
             nbytes = self.start[:count].nbytes
-            times = self.race(count, names, 1 if nbytes >= LONG else FIRST_TURNS)
+            times = self.race(count, names, 1 if nbytes >= LONGEST else FIRST_TURNS)
             best = min(times.values())
             close = [choice for choice, us in times.items() if us <= SLOWEST * best]
             if nbytes >= LONG:

@@ -179,17 +179,12 @@ def at_once(
     end.doing = kind.signature
     number, now = present(end, kind, x, out), time.monotonic()
     late = now - end.ended > end.timeout_s
-    if not late and end.shared.board.seen(number, kind.code):
-        if kind.few is not None:
-            kind.few.combine(number, out)
-        elif kind.job is None and kind.reduction.direct:
-            by_library(end, kind.reduction, x, out)
-            now = time.monotonic()
-        else:
-            return settle(end, kind, number, x, out)
-        end.doing, end.ended = "nothing", now
-        return None
-    return settle(end, kind, number, x, out)
+    if late or not end.shared.board.seen(number, kind.code):
+        return settle(end, kind, number, x, out)
+    rest = carry_out(end, kind, number, x, out)
+    if rest is None:
+        end.doing, end.ended = "nothing", time.monotonic()
+    return rest
 
 
 def present(end: Endpoint, kind: Kind, x: np.ndarray, out: np.ndarray) -> int:
@@ -210,26 +205,35 @@ def settle(
     end: Endpoint, kind: Kind, number: int, x: np.ndarray, out: np.ndarray
 ) -> Operation:
     """Wait for the cards of the others, compare, and reduce."""
-    engine = end.shared
-    board = engine.board
+    board = end.shared.board
     yield from board.posted(number)
     end.heed()
     if not board.agree(number, kind.code):
         end.agreement.explain(kind.signature)
+    rest = carry_out(end, kind, number, x, out)
+    if rest is not None:
+        yield from rest
+
+
+def carry_out(
+    end: Endpoint, kind: Kind, number: int, x: np.ndarray, out: np.ndarray
+) -> Operation | None:
+    """Do what can be done at once when all have come; return the rest, if any."""
     if kind.few is not None:
         kind.few.combine(number, out)
-        return
+        return None
     plan = kind.plans[0]
     if kind.job is not None:
-        places, goals, way = board.places(number)
+        engine = end.shared
+        places, goals, way = engine.board.places(number)
         plan = kind.plans[all(places) and all(goals)]
         if plan is None:
-            yield from engine.perform(kind.job, x, out, places, goals, way)
-            return
+            rest: Operation = engine.perform(kind.job, x, out, places, goals, way)
+            return rest
     if plan is not None and plan.native and kind.reduction.direct:
         by_library(end, kind.reduction, x, out)
-    else:
-        yield from step_by_step(end, kind.reduction, plan, x, out)
+        return None
+    return step_by_step(end, kind.reduction, plan, x, out)
 
 
 def by_library(

@@ -78,10 +78,11 @@ class Board:
                 return False
         return True
 
-    def places(self, number: int) -> tuple[list[int], list[int], int]:
+    def places(self, number: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
         """Return where everybody's input and output lie, and rank 0's way to go."""
         at, words = CARDS[number & 1] + REST, self.words
-        return [w[at] for w in words], [w[at + 1] for w in words], words[0][at + 2]
+        places = tuple([w[at] for w in words])
+        return places, tuple([w[at + 1] for w in words]), words[0][at + 2]
 
     def reached(self, index: int, value: int) -> Iterator[int]:
         """Wait until a word of all ranks is ``value`` or more."""

@@ -27,6 +27,7 @@ from .slots import COMBINING, RING_BYTES, Job, Passage, Rings
 from .window import Memory
 
 NEEDED = few.NEEDED + RING_BYTES
+VIEWS = 64  # sets of registered arrays that a job remembers
 
 
 class Shared:
@@ -87,7 +88,7 @@ class Shared:
         board.mine[PLACE + 1] = self.rings.choose(job.kind, data.nbytes)
         board.end_tick()
         yield from board.ticked()
-        places, way = [word[PLACE] for word in board.words], board.words[0][PLACE + 1]
+        places, way = tuple([w[PLACE] for w in board.words]), board.words[0][PLACE + 1]
         yield from self.perform(job, data, data, places, places, way)
 
     def perform(
@@ -102,29 +103,34 @@ class Shared:
         """Carry out a group call from ``x`` to ``out``, whose places all ranks know."""
         if not (all(places) and all(goals)):
             return self.slotted(job, x, out, way)
-        at, ranks = self.memory.at, range(self.size)
-        sources = [at(rank, places[rank], x) for rank in ranks]
-        targets = [at(rank, goals[rank], out) for rank in ranks]
-        self.board.quiet(self.direct, job, sources, targets)
+        views = job.views.get((places, goals))
+        if views is None:
+            if len(job.views) >= VIEWS:
+                job.views.clear()
+            views = self.views(job, x, places, goals)
+            job.views[places, goals] = views
+        self.board.quiet(*views)
         self.board.end_tick()
         return self.board.ticked()
 
-    def direct(
-        self, job: Job, sources: list[np.ndarray], targets: list[np.ndarray]
-    ) -> None:
-        """Work on registered arrays: this rank's piece, for all who want it."""
-        piece = slice(*job.pieces[self.me])
-        parts, goals = [x[piece] for x in sources], [y[piece] for y in targets]
+    def views(
+        self, job: Job, x: np.ndarray, places: Sequence[int], goals: Sequence[int]
+    ) -> tuple[Any, ...]:
+        """Return the work on registered arrays: a function, sources, and targets.
+
+        It is this rank's piece, for all who want it.
+        """
+        piece, at, ranks = slice(*job.pieces[self.me]), self.memory.at, range(self.size)
+        parts = [at(rank, places[rank], x)[piece] for rank in ranks]
+        targets = [at(rank, goals[rank], x)[piece] for rank in ranks]
         if job.kind in COMBINING:
             wanting = {"reduce_scatter": [self.me], "reduce": [job.root]}.get(job.kind)
             if wanting is None:  # its own first: it stays in this core's cache
-                wanting = [self.me, *(r for r in range(self.size) if r != self.me)]
-            job.combine(parts, [goals[rank] for rank in wanting])
-            return
+                wanting = [self.me, *(r for r in ranks if r != self.me)]
+            return job.combine, parts, [targets[rank] for rank in wanting]
         source = parts[self.me if job.kind == "allgather" else job.root]
-        for goal in goals:
-            if goal is not source:
-                goal[:] = source
+        others = [y for y in targets if y.ctypes.data != source.ctypes.data]
+        return copy, source, others
 
     def slotted(
         self, job: Job, x: np.ndarray, out: np.ndarray, way: int
@@ -137,6 +143,12 @@ class Shared:
             board.quiet(passage.tick, t)
             board.end_tick()
         self.rings.note(job.kind, x.nbytes, way, time.perf_counter() - begin)
+
+
+def copy(source: np.ndarray, targets: list[np.ndarray]) -> None:
+    """Copy to all ``targets``."""
+    for y in targets:
+        y[...] = source
 
 
 class Pending:

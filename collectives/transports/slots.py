@@ -88,6 +88,7 @@ class Job:
         self.kind, self.count, self.dtype, self.root = kind, count, dtype, root
         self.combine = combine
         self.pieces = Chunk(0, count).split(size)
+        self.views: dict[Any, Any] = {}  # of registered arrays, by their places
 
 
 class Passage:

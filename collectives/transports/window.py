@@ -17,7 +17,7 @@ from mpi4py import MPI
 
 log = logging.getLogger("collectives")
 
-SHIFT = 48  # a place is region << SHIFT | offset
+SHIFT = 40  # a place is region << SHIFT | offset; no region has an earlier one's
 PAGE = 4096
 SPARE = 4  # regions that are kept for the next array, at most
 PATH = "/dev/shm"
@@ -42,6 +42,7 @@ class Memory:
         self.node, self.me = node, node.rank
         self.regions: dict[int, Region] = {}
         self.free: set[int] = set()  # registered arrays that this rank has dropped
+        self.numbers = count(1)
         self.found: tuple[int, Region] | None = None  # where an array was seen last
 
     @property
@@ -61,7 +62,7 @@ class Memory:
         # What is not touched is not taken: the next look at the room would miss it.
         parts[self.me][::PAGE] = 0
         self.node.Barrier()
-        number = next(n for n in count(1) if n not in self.regions)
+        number = next(self.numbers)
         region = Region(window, parts, parts[self.me].ctypes.data, nbytes)
         self.regions[number] = region
         return number, region
