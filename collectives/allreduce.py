@@ -11,7 +11,7 @@ import numpy as np
 
 from . import ops, select
 from .agreement import digest
-from .arrays import Array, DType, as_array, output_for
+from .arrays import Array, DType, as_array, output_for, same_memory
 from .choice import Choice
 from .endpoint import Endpoint, Operation
 from .plan import Plan
@@ -58,11 +58,12 @@ def prepare_allreduce(
     """Check the arguments."""
     array = as_array(x)
     result = output_for(array, out)
-    if out is not None and result.data.ctypes.data == array.data.ctypes.data:
+    if out is not None and same_memory(result.data, array.data):
         array = result
     scales = float(prescale), float(postscale)
     count = array.data.size
-    asked = array.dtype, count, op, algorithm, scales, wire, deterministic
+    host = isinstance(array.data, np.ndarray)
+    asked = array.dtype, count, op, algorithm, scales, wire, deterministic, host
     if asked not in end.planned:
         end.planned[asked] = planned(end, *asked)
         plain = scales == (1.0, 1.0) and wire is None and not deterministic
@@ -82,6 +83,7 @@ def planned(
     scales: tuple[float, float],
     wire: str | None,
     deterministic: bool,
+    host: bool,
 ) -> Kind:
     """Choose the algorithm and plan it."""
     reduction = Reduction.of(
@@ -93,18 +95,20 @@ def planned(
             end.topology,
             select.Call(
                 count * reduction.wire.itemsize,
-                native=reduction.wire == dtype and end.adds(dtype, reduction.op),
+                native=host
+                and reduction.wire == dtype
+                and end.adds(dtype, reduction.op),
                 dtype=dtype_class(reduction.wire.name),
                 registered=registered,
-                engine=end.alone,
+                engine=end.alone if host else end.joined(reduction.work),
             ),
             end.machine,
-            table=end.tuned.table,
+            table=end.tuned.table if host else None,
             deterministic=deterministic,
         )
         for registered in (False, True)
     ]
-    whole = end.alone and reduction.wire == dtype and scales[0] == 1.0
+    whole = host and end.alone and reduction.wire == dtype and scales[0] == 1.0
     taken = [whole and choice.algorithm == select.SHARED for choice in choices]
     if not any(taken):  # where the arrays lie makes no difference
         choices[1] = choices[0]
@@ -112,7 +116,9 @@ def planned(
     def plan(choice: Choice) -> Plan:
         name, segment, depth = choice
         work = reduction.work
-        return end.plan(name, "schedule", count, work, segment=segment, depth=depth)
+        return end.plan(
+            name, "schedule", count, work, segment=segment, depth=depth, host=host
+        )
 
     unregistered, registered = (
         None if by_engine else plan(choice)
@@ -122,7 +128,8 @@ def planned(
     end.tell(f"allreduce of {count * dtype.itemsize} bytes: {chosen}")
     signature = (
         f"allreduce(count={count}, dtype={dtype.name}, op={op}, algorithm={chosen}, "
-        f"wire={reduction.wire.name}, prescale={scales[0]}, postscale={scales[1]})"
+        f"wire={reduction.wire.name}, prescale={scales[0]}, postscale={scales[1]}"
+        f"{'' if host else ', on a device'})"
     )
     code, job, few = digest(signature), None, None
     if any(taken):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import device
 from .errors import InvalidArgument, ShapeMismatch, UnsupportedArray
 
 
@@ -55,12 +56,16 @@ DTYPES = {
 class Array(NamedTuple):
     """A caller's array: flat storage that shares its memory (or is a packed copy)."""
 
-    data: np.ndarray  # one dimension, of dtype.storage
+    data: Any  # one dimension, of dtype.storage; NumPy's, or CuPy's on a device
     dtype: DType
     shape: tuple[int, ...]
     wrap: Callable[[np.ndarray, tuple[int, ...]], Any]  # flat storage -> caller's kind
 
-    def like(self, data: np.ndarray, shape: tuple[int, ...]) -> "Array":
+    def empty(self, count: int) -> Any:
+        """Return new flat storage of ``count`` elements beside this one."""
+        return empty_like(self.data, count, self.data.dtype)
+
+    def like(self, data: Any, shape: tuple[int, ...]) -> "Array":
         """Return other flat storage as an array of the same type and kind."""
         return self._replace(data=data, shape=shape)
 
@@ -82,7 +87,7 @@ def dtype_named(name: str, what: str = "dtype") -> DType:
 
 
 def as_array(x: Any, *, writable: bool = False, what: str = "x") -> Array:
-    """Classify ``x``: a NumPy array, a torch CPU tensor, or an object with a buffer.
+    """Classify ``x``: an array of NumPy or CuPy, a tensor of torch, or a buffer.
 
     Input that is not contiguous is packed; with ``writable`` it is refused, because the
     result could not be seen through a copy.
@@ -93,11 +98,8 @@ def as_array(x: Any, *, writable: bool = False, what: str = "x") -> Array:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(x, torch.Tensor):
         return from_tensor(torch, x, writable, what)
-    if hasattr(x, "__cuda_array_interface__"):
-        raise UnsupportedArray(
-            f"{what}: a {type(x).__module__}.{type(x).__name__} in device memory; pass "
-            "a copy in host memory"
-        )
+    if device.on_device(x):
+        return from_device(x, writable, what)
     if writable and isinstance(x, np.generic):
         raise UnsupportedArray(
             f"{what}: the result goes here, but a NumPy scalar ({type(x).__name__}) "
@@ -147,10 +149,15 @@ def known(kind: np.dtype) -> DType | None:
 def from_tensor(torch: Any, x: Any, writable: bool, what: str) -> Array:
     """Classify a torch tensor; autograd does not see what is written."""
     name = str(x.dtype).removeprefix("torch.")
-    if name not in DTYPES or x.device.type != "cpu" or x.layout is not torch.strided:
+    places = "cpu", "cuda"
+    if (
+        name not in DTYPES
+        or x.device.type not in places
+        or x.layout is not torch.strided
+    ):
         raise UnsupportedArray(
             f"{what}: a {name} tensor on {x.device}, layout {x.layout}; expected a "
-            f"strided CPU tensor of {', '.join(DTYPES)}"
+            f"strided CPU or CUDA tensor of {', '.join(DTYPES)}"
         )
     if x.is_conj() or x.is_neg() or (writable and not x.is_contiguous()):
         raise UnsupportedArray(
@@ -164,8 +171,62 @@ def from_tensor(torch: Any, x: Any, writable: bool, what: str) -> Array:
         return (flat.view(torch.bfloat16) if name == "bfloat16" else flat).view(shape)
 
     flat = x.detach().contiguous().view(-1)
+    if x.device.type == "cuda":
+        words = flat.view(torch.uint8)
+
+        def back(data: Any, shape: tuple[int, ...]) -> Any:
+            return torch.from_dlpack(data.view(np.uint8)).view(x.dtype).view(shape)
+
+        data = device.flat(words, dtype.storage)
+        return Array(data, dtype, tuple(x.shape), back)
     data = (flat.view(torch.uint16) if name == "bfloat16" else flat).numpy()
     return Array(data, dtype, tuple(x.shape), wrap)
+
+
+def from_device(x: Any, writable: bool, what: str) -> Array:
+    """Classify a CuPy array, or what has the CUDA array interface.
+
+    Raises:
+        UnsupportedArray: its type or layout cannot be used, or CuPy is missing.
+    """
+    array = device.array(x)
+    dtype = known(np.dtype(array.dtype))
+    if dtype is None or not array.flags.c_contiguous:
+        raise UnsupportedArray(
+            f"{what}: a device array of {array.dtype}, strides {array.strides}; "
+            f"expected a C-contiguous one of {', '.join(DTYPES)}"
+        )
+    kind = array.dtype
+
+    def wrap(data: Any, shape: tuple[int, ...]) -> Any:
+        return data.view(kind).reshape(shape)
+
+    return Array(device.flat(array, dtype.storage), dtype, tuple(array.shape), wrap)
+
+
+def empty_like(x: Any, count: int, storage: np.dtype) -> Any:
+    """Return new flat storage where ``x`` lies."""
+    if isinstance(x, np.ndarray):
+        return np.empty(count, storage)
+    return device.empty(count, storage)
+
+
+def same_memory(x: Any, y: Any) -> bool:
+    """Say whether two flat arrays begin at the same address."""
+    return x is y or address(x) == address(y)
+
+
+def address(x: Any) -> int:
+    """Return where flat storage begins."""
+    return int(x.ctypes.data if isinstance(x, np.ndarray) else x.data.ptr)
+
+
+def overlap(x: Any, y: Any) -> bool:
+    """Say whether two flat arrays share memory."""
+    if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+        return bool(np.may_share_memory(x, y))
+    a, b = address(x), address(y)
+    return bool(a < b + y.nbytes and b < a + x.nbytes)
 
 
 def output_for(x: Array, out: Any) -> Array:
@@ -176,15 +237,19 @@ def output_for(x: Array, out: Any) -> Array:
         UnsupportedArray: ``out`` cannot be written, or overlaps ``x`` without being it.
     """
     if out is None:
-        return x.like(np.empty_like(x.data), x.shape)
+        return x.like(x.empty(x.data.size), x.shape)
     result = as_array(out, writable=True, what="out")
     if (result.data.size, result.dtype) != (x.data.size, x.dtype):
         raise ShapeMismatch(
             f"out has {result.data.size} elements of {result.dtype.name}, the "
             f"result has {x.data.size} of {x.dtype.name}"
         )
-    same = result.data.ctypes.data == x.data.ctypes.data
-    if not same and np.may_share_memory(result.data, x.data):
+    if isinstance(result.data, np.ndarray) != isinstance(x.data, np.ndarray):
+        raise UnsupportedArray(
+            "out and input: one lies on a device, the other on the host; pass both of "
+            "a kind"
+        )
+    if not same_memory(result.data, x.data) and overlap(result.data, x.data):
         raise UnsupportedArray(
             "out overlaps the input without being the same memory; pass "
             "out=x to work in place, or separate memory"

@@ -131,14 +131,16 @@ class Communicator:
                 postscale=postscale,
                 wire=wire,
                 deterministic=deterministic,
-            )
+            ),
+            x,
         )
 
     def iallreduce(
         self, x: Any, op: str = "sum", *, out: Any = None, **options: Any
     ) -> Work:
         """Start an `allreduce`, with its arguments; leave ``x`` alone until done."""
-        return self._start(allreduce.allreduce(self._end, x, op, out, **options))
+        steps = allreduce.allreduce(self._end, x, op, out, **options)
+        return self._start(steps, x)
 
     def reduce_scatter(
         self, x: Any, op: str = "sum", *, algorithm: str = "ring"
@@ -148,25 +150,25 @@ class Communicator:
         The pieces have one dimension, and lengths within one, the longer ones first.
         ``algorithm="rank_order"`` adds in rank order.
         """
-        return self._block(operations.reduce_scatter(self._end, x, op, algorithm))
+        return self._block(operations.reduce_scatter(self._end, x, op, algorithm), x)
 
     def allgather(self, x: Any, *, algorithm: str = "ring") -> Any:
         """Return the ``x`` of all ranks, alike in shape, as ``(size, *x.shape)``."""
-        return self._block(operations.allgather(self._end, x, algorithm))
+        return self._block(operations.allgather(self._end, x, algorithm), x)
 
     def reduce(
         self, x: Any, op: str = "sum", *, root: int = 0, algorithm: str = "tree"
     ) -> Any:
         """Combine ``x`` of all ranks; ``root`` gets the result, the others None."""
-        return self._block(operations.reduce(self._end, x, op, root, algorithm))
+        return self._block(operations.reduce(self._end, x, op, root, algorithm), x)
 
     def broadcast(self, x: Any, *, root: int = 0, algorithm: str = "tree") -> Any:
         """Overwrite ``x`` with that of ``root``; return it."""
-        return self._block(operations.broadcast(self._end, x, root, algorithm))
+        return self._block(operations.broadcast(self._end, x, root, algorithm), x)
 
     def alltoall(self, x: Any) -> Any:
         """Send ``x[r]`` to rank ``r``; return what came, ``[r]`` from rank ``r``."""
-        return self._block(operations.alltoall(self._end, x))
+        return self._block(operations.alltoall(self._end, x), x)
 
     def barrier(self) -> None:
         """Wait until all ranks have come here."""
@@ -307,13 +309,13 @@ class Communicator:
             if rest is not None:
                 lane.drive(end.guarded(rest, []))
 
-    def _block(self, operation: Operation) -> Any:
+    def _block(self, operation: Operation, x: Any = None) -> Any:
         result: list[Any] = []
-        return self._lane.run(self._end.guarded(operation, result), result)
+        return self._lane.run(self._end.steps(x, operation, result), result)
 
-    def _start(self, operation: Operation) -> Work:
+    def _start(self, operation: Operation, x: Any = None) -> Work:
         result: list[Any] = []
-        return self._lane.submit(self._end.guarded(operation, result), result)
+        return self._lane.submit(self._end.steps(x, operation, result), result)
 
 
 def arranged(
@@ -370,9 +372,9 @@ class PersistentAllreduce:
 
     def run(self) -> Any:
         """Reduce the array in place, and return it."""
-        self.comm._block(run_planned(self.comm._end, self.call))
+        self.comm._block(run_planned(self.comm._end, self.call), self.x)
         return self.x
 
     def start(self) -> Work:
         """Start to reduce the array in place."""
-        return self.comm._start(run_planned(self.comm._end, self.call))
+        return self.comm._start(run_planned(self.comm._end, self.call), self.x)

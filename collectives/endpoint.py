@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from . import select
+from . import device, select
 from .agreement import Agreement
 from .arrays import DType
+from .device import Queue
 from .errors import CollectiveError, InvalidArgument, RankFailed, Stalled
 from .executor import Execution
 from .machine import Machine
@@ -57,6 +58,7 @@ class Endpoint:
         """Duplicate ``parent`` for private use."""
         from .transports.mpi import Library, PointToPoint, adds, dead, failed
 
+        self.passing = PointToPoint
         self.mpi, control, alarm = (parent.Dup() for _ in range(3))
         self.private = (self.mpi, control, alarm)
         self.rank: int = self.mpi.rank
@@ -66,6 +68,10 @@ class Endpoint:
         self.adds, self.failed, self.dead = adds, failed, dead
         self.point, self.library = PointToPoint(self.mpi), Library(self.mpi)
         self.shared: Any = None  # the engine of the node
+        self.queue: Queue | None = None  # streams, from the first device array on
+        self.staged: Any = None  # messages of device memory
+        self.nccl: Any = None  # the engine of the GPUs of a node
+        self.gpus: list[Any] | None = None  # every rank's, when they are known
         self.alone = False  # all ranks are on it
         self.agreement = Agreement(control, self.heed)
         self.watch = Watch(alarm, self.report, timeout_s)
@@ -83,6 +89,38 @@ class Endpoint:
         self.shared = share(self.mpi, self.topology)
         self.alone = self.shared is not None and len(self.topology.nodes) == 1
         self.agreement.board = self.shared.board if self.alone else None
+
+    def steps(self, x: Any, operation: Any, result: list[Any]) -> Any:
+        """Return the steps of an operation on ``x``, in order with its device's work.
+
+        Called on the caller's thread; ``result`` receives what it returns.
+        """
+        if type(x) is np.ndarray or not device.on_device(x):
+            return self.guarded(operation, result)
+        try:
+            if self.queue is None:
+                from .transports.staged import Staged
+
+                self.queue = device.Queue()
+                self.staged = Staged(self.point, self.queue)
+            came = device.caller(x)
+        except CollectiveError:  # the operation will come upon it, and tell all ranks
+            return self.guarded(operation, result)
+        guarded = self.guarded(self.acquainted(operation), result)
+        return device.Ordered(self.queue, came, guarded)
+
+    def acquainted(self, operation: Any) -> Any:
+        """Find out before the first device array what joins the GPUs of a node."""
+        if self.gpus is None and self.queue is not None:
+            from .transports import nccl
+
+            yield from self.agree("a collective on device arrays")
+            self.gpus = self.mpi.allgather(nccl.seat())
+            reason = nccl.unusable(self.gpus, self.topology)
+            if reason is None:
+                self.nccl = nccl.Nccl(self.passing(self.private[1]), self.queue)
+            self.tell(f"GPUs of a node: {reason or 'NCCL'}")
+        return (yield from operation)
 
     def guarded(self, operation: Any, result: list[Any]) -> Operation:
         """Run an operation; remember what leaves the communicator unusable."""
@@ -105,6 +143,8 @@ class Endpoint:
         if self.broken is not None:
             return self.broken
         ABANDONED.append(self)
+        if self.nccl is not None:
+            self.nccl.abort()
         if isinstance(error, Stalled | RankFailed):
             self.broken = error
         elif self.failed(error):
@@ -180,25 +220,32 @@ class Endpoint:
     def execute(
         self,
         plan: Plan,
-        data: np.ndarray,
+        data: Any,
         dtype: DType,
         op: str = "sum",
         wire: DType | None = None,
-        source: np.ndarray | None = None,
+        source: Any = None,
     ) -> Operation:
         """Run a plan on flat storage ``data``; the input may lie in ``source``."""
+        host = isinstance(data, np.ndarray)
+        engine = self.shared if host else self.nccl
         self.running = Execution(
             plan,
             data,
             dtype,
             op,
-            self.point,
+            self.point if host else self.staged,
             wire=wire,
             source=source,
-            engine=self.library if plan.native else self.shared,
+            engine=self.library if plan.native else engine,
         )
         yield from self.running
         self.running = None
+
+    def joined(self, dtype: DType) -> bool:
+        """Say whether NCCL joins all ranks' GPUs, and has the type."""
+        one = len(self.topology.nodes) == 1 and self.nccl is not None
+        return bool(one and self.nccl.supports(dtype))
 
     def plan(
         self,
@@ -210,9 +257,15 @@ class Endpoint:
         *,
         segment: int | None = None,
         depth: int | None = None,
+        host: bool = True,
     ) -> Plan:
         """Return the plan of one operation of an algorithm module."""
-        engine = self.library if algorithm == select.NATIVE else self.shared
+        engine = self.shared
+        if not host:
+            joins = self.nccl is not None and self.nccl.supports(dtype)
+            engine = self.nccl if joins else None
+        elif algorithm == select.NATIVE:
+            engine = self.library
         engines = engine.kinds if engine is not None else ()
         return plan_for(
             self.topology,
@@ -236,6 +289,8 @@ class Endpoint:
         """Free what was allocated; all ranks call it."""
         if self.shared is not None:
             self.shared.close()
+        if self.nccl is not None:
+            self.nccl.close()
         for mpi in self.private:
             mpi.Free()
 

@@ -60,7 +60,7 @@ class Execution:
     def __iter__(self) -> Iterator[int]:
         """Run to the end; when there is only to wait, yield how much has been done."""
         copies = self.plan.copies
-        if copies and self.source.ctypes.data != self.data.ctypes.data:
+        if copies and self.source is not self.data:
             for start, stop in copies:
                 self.data[start:stop] = self.source[start:stop]
         tasks, depth, flights = self.plan.tasks, self.plan.depth, self.flights

@@ -53,12 +53,12 @@ def reduce_scatter(end: Endpoint, x: Any, op: str, algorithm: str) -> Any:
         return signature, (array, reduction)
 
     array, reduction = yield from end.agreed("reduce_scatter", prepare)
-    scratch = array.like(np.empty_like(array.data), array.shape)
-    data = reduction.working(array.data, scratch.data)
+    data = reduction.working(array.data, array.empty(array.data.size))
     plan = end.plan(algorithm, "reduce_scatter", data.size, array.dtype)
     yield from end.execute(plan, data, array.dtype, reduction.op)
     piece = Chunk(0, data.size).split(end.size)[end.rank]
-    mine = data[piece.start : piece.stop].copy()
+    mine = array.empty(piece.size)
+    mine[:] = data[piece.start : piece.stop]
     reduction.finish(mine, mine)
     return array.like(mine, mine.shape).value
 
@@ -73,7 +73,7 @@ def allgather(end: Endpoint, x: Any, algorithm: str) -> Any:
 
     array = yield from end.agreed("allgather", prepare)
     count = array.data.size
-    data = np.empty(count * end.size, array.data.dtype)
+    data = array.empty(count * end.size)
     data[end.rank * count : (end.rank + 1) * count] = array.data
     plan = end.plan(algorithm, "allgather", data.size, array.dtype)
     yield from end.execute(plan, data, array.dtype)
@@ -92,7 +92,7 @@ def reduce(end: Endpoint, x: Any, op: str, root: int, algorithm: str) -> Any:
         return signature, (array, reduction)
 
     array, reduction = yield from end.agreed("reduce", prepare)
-    result = array.like(np.empty_like(array.data), array.shape)
+    result = array.like(array.empty(array.data.size), array.shape)
     data = reduction.working(array.data, result.data)
     plan = end.plan(algorithm, "reduce", data.size, array.dtype, root)
     yield from end.execute(plan, data, array.dtype, reduction.op)
@@ -138,7 +138,8 @@ def alltoall(end: Endpoint, x: Any) -> Any:
 
     array = yield from end.agreed("alltoall", prepare)
     count = array.data.size
-    data = np.concatenate([array.data, np.empty_like(array.data)])
+    data = array.empty(2 * count)
+    data[:count] = array.data
     sent, got = (Chunk(i, i + count).split(end.size) for i in (0, count))
     peers = [((end.rank + i) % end.size, end.rank - i) for i in range(end.size)]
     steps = (Exchange(dst, sent[dst], src % end.size, got[src]) for dst, src in peers)
@@ -177,4 +178,5 @@ def check_offers(algorithm: str, operation: str) -> None:
 
 def say(array: Array) -> str:
     """Describe what an array brings to a collective."""
-    return f"count={array.data.size}, dtype={array.dtype.name}"
+    where = "" if isinstance(array.data, np.ndarray) else ", on a device"
+    return f"count={array.data.size}, dtype={array.dtype.name}{where}"

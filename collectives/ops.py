@@ -1,4 +1,4 @@
-"""Local arithmetic: combining, scaling and converting flat arrays.
+"""Local arithmetic: combining, scaling and converting flat arrays, of host or device.
 
 The additions are ours, not the MPI library's, so that half types work on every MPI:
 they are computed in float32 and rounded once.  torch's kernels are used for them where
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from . import kernels
 from .arrays import DType
 from .errors import InvalidArgument
 
@@ -55,6 +56,9 @@ def combine(
     """
     mine = target if old is None else old
     left, right = (data, mine) if first else (mine, data)
+    if not isinstance(target, np.ndarray):
+        kernels.combine(op, dtype, target, left, right)
+        return
     if dtype.name not in HALVES:
         UFUNCS[op](left, right, out=target)
         return
@@ -157,6 +161,9 @@ def scale(dtype: DType, data: np.ndarray, factor: float) -> None:
     """Multiply in place; half types in float32, rounded once."""
     if factor == 1.0:
         return
+    if not isinstance(data, np.ndarray):
+        kernels.scale(dtype, data, factor)
+        return
     if dtype.name not in HALVES:
         np.multiply(data, dtype.storage.type(factor), out=data)
         return
@@ -174,6 +181,9 @@ def convert(source: DType, data: np.ndarray, dtype: DType, target: np.ndarray) -
     """Copy into ``target``, rounding to nearest even."""
     if source == dtype:
         target[:] = data
+        return
+    if not isinstance(data, np.ndarray):
+        kernels.convert(source, data, dtype, target)
         return
     torch = sys.modules.get("torch")
     if torch is not None and (source.name in HALVES or dtype.name in HALVES):

@@ -6,12 +6,10 @@ The mean divides by the number of ranks.  For half types it scales by a power of
 before and the rest after, so that no sum overflows because of the number of ranks.
 """
 
-from typing import NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from . import ops
-from .arrays import DType, dtype_named, wider
+from .arrays import DType, dtype_named, empty_like, same_memory, wider
 from .errors import InvalidArgument
 
 
@@ -65,29 +63,29 @@ class Reduction(NamedTuple):
         """Whether the steps can take the input where it is, unscaled and unrounded."""
         return self.work == self.dtype == self.wire and self.before == 1.0
 
-    def working(self, x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    def working(self, x: Any, out: Any) -> Any:
         """Copy flat ``x`` to where the sums are made: ``out``, or wider scratch."""
         if self.work == self.dtype:
             data = out
-            if data.ctypes.data != x.ctypes.data:
+            if not same_memory(data, x):
                 data[:] = x
         else:
-            data = np.empty(x.size, self.work.storage)
+            data = empty_like(x, x.size, self.work.storage)
             ops.convert(self.dtype, x, self.work, data)
         ops.scale(self.work, data, self.before)
         return data
 
-    def finish(self, data: np.ndarray, out: np.ndarray) -> None:
+    def finish(self, data: Any, out: Any) -> None:
         """Round what was summed as the other ranks have it, scale it, hand it out.
 
         ``out`` has as many elements as ``data``, or is the same memory.
         """
         if self.wire != self.work:
-            rounded = np.empty(data.size, self.wire.storage)
+            rounded = empty_like(data, data.size, self.wire.storage)
             ops.convert(self.work, data, self.wire, rounded)
             ops.convert(self.wire, rounded, self.work, data)
         ops.scale(self.work, data, self.after)
-        if data.ctypes.data != out.ctypes.data:
+        if not same_memory(data, out):
             ops.convert(self.work, data, self.dtype, out)
 
 

@@ -106,11 +106,12 @@ def test_tensors_that_cannot_be_used_are_refused_with_their_reason(torch):
             as_array(x)
 
 
-def test_an_array_in_device_memory_is_refused():
+def test_an_array_in_device_memory_needs_cupy(monkeypatch):
     class OnDevice:
         __cuda_array_interface__ = {}
 
-    with pytest.raises(UnsupportedArray, match="in device memory"):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(UnsupportedArray, match=r"CuPy.*pip install .*cuda12"):
         as_array(OnDevice())
 
 

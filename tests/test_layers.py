@@ -16,7 +16,7 @@ LAYERS = [
     "abort errors chunk step",
     "topology algorithms machine lowering order",
     "world proof verify simulate show",
-    "arrays ops scratch reduction transports plan",
+    "device arrays kernels ops scratch reduction transports plan",
     "patience executor work select agreement watch endpoint operations objects choice "
     "host once tuned explain allreduce",
     "communicator",

@@ -1,0 +1,497 @@
+"""A stand-in for CuPy whose memory becomes valid only when its stream gets there.
+
+What is put on a stream does not happen at once: `Gpu.run` lets streams go on in a
+random order, a little at a time, as far as events allow.  Every access to memory, by a
+stream, by the host, or by MPI on behalf of the host, has to be ordered after the writes
+it needs, and writes after all accesses before: by the order of a stream, by an event
+that another stream waits for, or by an event that the host has seen.  `Race` tells
+otherwise, whether or not this run would have got the right bytes.
+
+The bookkeeping is that of a race detector: who does something has a clock, a count for
+each party; an event carries a clock to whom waits for it.
+"""
+
+import ctypes
+import random
+import sys
+import threading
+import types
+from itertools import count
+
+import numpy as np
+
+from collectives import ops
+from collectives.arrays import DTYPES
+
+HOST = 0  # the party that is no stream
+
+__all__ = ["Gpu", "Race", "Watched", "install"]
+
+
+class Race(AssertionError):
+    """Two accesses to the same bytes that nothing orders."""
+
+
+class Gpu:
+    """One device: its streams, what is waiting on them, and who may touch what."""
+
+    def __init__(self, seed=0, *, lazy=0.5):
+        self.random, self.lazy = random.Random(seed), lazy
+        self.lock = threading.RLock()
+        self.numbers = count(1)
+        self.streams = []
+        self.host = {}  # the host's clock
+        self.touched = {}  # base address: list of accesses
+        self.pinned = {}  # address: array
+        self.memories = []
+        self.default = Stream(self)
+
+    def at(self, address, size, dtype):
+        """Return the elements that a pointer means."""
+        for memory in self.memories:
+            start = address - memory.address
+            if 0 <= start < max(1, memory.bytes.nbytes):
+                return ndarray(memory, start, size, dtype)
+        raise AssertionError(f"{address:#x} is not in device memory")
+
+    def run(self):
+        """Let some streams go on."""
+        with self.lock:
+            for stream in self.random.sample(self.streams, len(self.streams)):
+                while stream.queue and self.random.random() < self.lazy:
+                    if not stream.step():
+                        break
+
+    def finish(self, stream):
+        """Let all go on until a stream is empty."""
+        with self.lock:
+            while stream.queue:
+                if not any([other.step() for other in self.streams]):
+                    raise AssertionError("the streams wait for each other for ever")
+
+    def access(self, who, clock, memory, start, stop, *, write, what):
+        """Note an access of bytes; raise if an earlier one is not ordered before it."""
+        if start == stop:
+            return
+        accesses = self.touched.setdefault(memory, [])
+        mine = clock.get(who, 0)
+        for party, when, first, last, wrote, how in accesses:
+            if first >= stop or start >= last or not (write or wrote):
+                continue
+            if clock.get(party, 0) < when:
+                raise Race(
+                    f"{what} of bytes {start} to {stop} by {name(who)} is not ordered "
+                    f"after {how} of bytes {first} to {last} by {name(party)}"
+                )
+        if write:  # ordered after all it overlaps: those say nothing more
+            accesses[:] = [
+                a for a in accesses if a[2] < start or a[3] > stop or a[3] <= start
+            ]
+        accesses.append((who, mine, start, stop, write, what))
+
+    def by_host(self, memory, start, stop, *, write, what):
+        """Note an access by the host, now."""
+        with self.lock:
+            self.host[HOST] = self.host.get(HOST, 0) + 1
+            self.access(HOST, self.host, memory, start, stop, write=write, what=what)
+
+
+def name(who):
+    return "the host" if who == HOST else f"stream {who}"
+
+
+def merge(clock, other):
+    for party, when in other.items():
+        clock[party] = max(clock.get(party, 0), when)
+
+
+class Stream:
+    """Operations in order; each begins when those before have ended."""
+
+    current = threading.local()
+
+    def __init__(self, gpu=None, *, non_blocking=False):
+        self.gpu = gpu or Gpu.made
+        self.number = next(self.gpu.numbers)
+        self.queue, self.clock, self.entered = [], {}, []
+        self.ptr = self.number
+        with self.gpu.lock:
+            self.gpu.streams.append(self)
+
+    def put(self, do, accesses=(), waits=None):
+        """Queue ``do()``; it happens when `step` gets there."""
+        with self.gpu.lock:
+            self.queue.append((do, tuple(accesses), dict(self.gpu.host), waits))
+        self.gpu.run()
+
+    def step(self):
+        """Do the next operation; say whether one was done."""
+        if not self.queue:
+            return False
+        do, accesses, since, waits = self.queue[0]
+        if waits is not None and not waits.reached:
+            return False
+        del self.queue[0]
+        merge(self.clock, since)  # what the host had seen when it queued this
+        if waits is not None:
+            merge(self.clock, waits.clock)
+        self.clock[self.number] = self.clock.get(self.number, 0) + 1
+        for memory, start, stop, write, what in accesses:
+            self.gpu.access(
+                self.number, self.clock, memory, start, stop, write=write, what=what
+            )
+        do()
+        return True
+
+    def record(self, event=None):
+        event = event or Event()
+        event.record(self)
+        return event
+
+    def wait_event(self, event):
+        mark = event.mark
+        if mark is not None:
+            self.put(lambda: None, waits=mark)
+
+    @property
+    def done(self):
+        self.gpu.run()
+        with self.gpu.lock:
+            if self.queue:
+                return False
+            merge(self.gpu.host, self.clock)
+            return True
+
+    def synchronize(self):
+        self.gpu.finish(self)
+        merge(self.gpu.host, self.clock)
+
+    def __enter__(self):
+        self.entered.append(getattr(Stream.current, "stream", None))
+        Stream.current.stream = self
+        return self
+
+    def __exit__(self, *exc):
+        Stream.current.stream = self.entered.pop()
+
+
+class Mark:
+    """A place in a stream: whether the stream has passed it, and its clock there."""
+
+    def __init__(self):
+        self.reached, self.clock = False, {}
+
+
+class Event:
+    """What streams and the host wait for."""
+
+    def __init__(self, block=False, disable_timing=False, interprocess=False):
+        self.mark = None
+
+    def record(self, stream=None):
+        stream = stream or get_current_stream()
+        self.gpu, mark = stream.gpu, Mark()
+        self.mark = mark
+
+        def reach():
+            mark.reached, mark.clock = True, dict(stream.clock)
+
+        stream.put(reach)
+
+    @property
+    def done(self):
+        if self.mark is None:
+            return True
+        self.gpu.run()
+        with self.gpu.lock:
+            if self.mark.reached:
+                merge(self.gpu.host, self.mark.clock)
+            return self.mark.reached
+
+
+def get_current_stream(device_id=None):
+    return getattr(Stream.current, "stream", None) or Gpu.made.default
+
+
+class MemoryPointer:
+    """An address in device memory; copies to and from the host."""
+
+    def __init__(self, array):
+        self.array, self.ptr = array, array.ptr
+
+    def copy_from_host_async(self, address, nbytes, stream=None):
+        array, gpu = self.array, self.array.gpu
+        stream = stream or get_current_stream()
+        host, start = gpu.find(address)
+        target = array.bytes()
+
+        def do():
+            target[:nbytes] = host[start : start + nbytes]
+
+        stream.put(
+            do,
+            [
+                (id(host), start, start + nbytes, False, "upload from pinned memory"),
+                (*array.span(nbytes), True, "upload"),
+            ],
+        )
+
+    def copy_to_host_async(self, address, nbytes, stream=None):
+        array, gpu = self.array, self.array.gpu
+        stream = stream or get_current_stream()
+        host, start = gpu.find(address)
+        source = array.bytes()
+
+        def do():
+            host[start : start + nbytes] = source[:nbytes]
+
+        stream.put(
+            do,
+            [
+                (*array.span(nbytes), False, "download"),
+                (id(host), start, start + nbytes, True, "download to pinned memory"),
+            ],
+        )
+
+
+class Memory:
+    """What an allocation is; its address is that of nothing real."""
+
+    addresses = count(1 << 40, 1 << 32)
+
+    def __init__(self, gpu, nbytes):
+        self.gpu, self.bytes = gpu, np.full(nbytes, 0xA5, np.uint8)  # garbage
+        self.address = next(Memory.addresses)
+        gpu.memories.append(self)
+
+
+class ndarray:  # noqa: N801 - CuPy's name
+    """One-dimensional elements of device memory; slices share it."""
+
+    __array_priority__ = 100
+    ndim = 1
+
+    def __init__(self, memory, start, size, dtype):
+        self.memory, self.start, self.size = memory, start, size
+        self.dtype, self.gpu = np.dtype(dtype), memory.gpu
+        self.data = MemoryPointer(self)
+
+    @property
+    def ptr(self):
+        return self.memory.address + self.start
+
+    @property
+    def __cuda_array_interface__(self):
+        return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.ptr, 0)}
+
+    @property
+    def nbytes(self):
+        return self.size * self.dtype.itemsize
+
+    @property
+    def shape(self):
+        return (self.size,)
+
+    @property
+    def flags(self):
+        return types.SimpleNamespace(c_contiguous=True, owndata=self.start == 0)
+
+    @property
+    def device(self):
+        return types.SimpleNamespace(id=0)
+
+    @property
+    def base(self):
+        return self.memory
+
+    def __len__(self):
+        return self.size
+
+    def __array__(self, *_, **__):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+    def bytes(self):
+        return self.memory.bytes[self.start : self.start + self.nbytes]
+
+    def values(self):
+        return self.bytes().view(self.dtype)
+
+    def span(self, nbytes=None):
+        nbytes = self.nbytes if nbytes is None else nbytes
+        return id(self.memory), self.start, self.start + nbytes
+
+    def __getitem__(self, part):
+        start, stop, step = part.indices(self.size)
+        assert step == 1
+        at = self.start + start * self.dtype.itemsize
+        return ndarray(self.memory, at, max(0, stop - start), self.dtype)
+
+    def __setitem__(self, part, value):
+        launch(lambda x: x, [value], self[part], "copy")
+
+    def view(self, dtype):
+        dtype = np.dtype(dtype)
+        return ndarray(self.memory, self.start, self.nbytes // dtype.itemsize, dtype)
+
+    def reshape(self, *shape):
+        return self
+
+    ravel = reshape
+
+    def get(self):
+        """Wait for the current stream, and copy to the host."""
+        stream = get_current_stream()
+        stream.synchronize()
+        self.gpu.by_host(*self.span(), write=False, what="get")
+        return self.values().copy()
+
+    def set(self, values):
+        """Copy from the host, on the current stream."""
+        launch(lambda: np.array(values, self.dtype), [], self, "set")
+
+
+def launch(function, inputs, out, what):
+    """Put ``out[:] = function(*inputs)`` on the current stream."""
+
+    def do():
+        with np.errstate(all="ignore"):
+            out.values()[...] = function(
+                *(x.values().copy() if isinstance(x, ndarray) else x for x in inputs)
+            )
+
+    get_current_stream().put(do, launch_accesses(inputs, out, what))
+    return out
+
+
+def launch_accesses(inputs, out, what):
+    """Return what a kernel reads and writes."""
+    arrays = [x for x in inputs if isinstance(x, ndarray)]
+    found = [(*x.span(), False, f"{what} (reading)") for x in arrays]
+    if out is not None:
+        found.append((*out.span(), True, f"{what} (writing)"))
+    return found
+
+
+def empty(size, dtype=np.float64):
+    size = size[0] if isinstance(size, tuple) else int(size)
+    memory = Memory(Gpu.made, size * np.dtype(dtype).itemsize)
+    return ndarray(memory, 0, size, dtype)
+
+
+def asarray(values):
+    values = np.asarray(values)
+    found = empty(values.size, values.dtype)
+    found.set(values.reshape(-1))
+    return found
+
+
+def widen(x):
+    return (x.astype(np.uint32) << 16).view(np.float32)
+
+
+def narrow(x):
+    return ops.narrow(DTYPES["bfloat16"], x.astype(np.float32))
+
+
+BFLOAT16 = {
+    "bfloat16_sum": lambda x, y: narrow(widen(x) + widen(y)),
+    "bfloat16_prod": lambda x, y: narrow(widen(x) * widen(y)),
+    "bfloat16_min": lambda x, y: narrow(np.minimum(widen(x), widen(y))),
+    "bfloat16_max": lambda x, y: narrow(np.maximum(widen(x), widen(y))),
+    "bfloat16_scale": lambda x, f: narrow(widen(x) * np.float32(f)),
+    "float16_scale": lambda x, f: x.astype(np.float32) * np.float32(f),
+    "from_bfloat16": widen,
+    "to_bfloat16": narrow,
+}
+
+
+class ElementwiseKernel:
+    """What CuPy would compile; here it is known by its name."""
+
+    def __init__(self, inputs, outputs, operation, name, preamble=""):
+        self.name = name
+
+    def __call__(self, *arrays):
+        *inputs, out = arrays
+        return launch(BFLOAT16[self.name], inputs, out, self.name)
+
+
+def ufunc(function, what):
+    def call(*inputs, out=None):
+        if out is None:
+            out = empty(inputs[0].size, inputs[0].dtype)
+        return launch(function, inputs, out, what)
+
+    return call
+
+
+def alloc_pinned_memory(nbytes):
+    """Return page-locked host memory."""
+    memory = bytearray(nbytes)
+    array = np.frombuffer(memory, np.uint8)
+    Gpu.made.pinned[array.ctypes.data] = array
+    return memory
+
+
+class Watched:
+    """Messages of pinned memory: MPI touches it until they are complete."""
+
+    def __init__(self, point, gpu):
+        self.point, self.gpu, self.rank = point, gpu, point.rank
+
+    def isend(self, data, dst, tag):
+        return self.begun(self.point.isend, data, dst, tag, write=False)
+
+    def irecv(self, data, src, tag):
+        return self.begun(self.point.irecv, data, src, tag, write=True)
+
+    def begun(self, start, data, peer, tag, *, write):
+        array, at = self.gpu.find(data.ctypes.data)
+        where = id(array), at, at + data.nbytes
+        what = "a receive" if write else "a send"
+
+        def touch():
+            self.gpu.by_host(*where, write=write, what=what)
+
+        touch()
+        return types.SimpleNamespace(Test=tested(start(data, peer, tag), touch))
+
+
+def tested(request, touch):
+    def test():
+        done = request.Test()
+        touch()
+        return done
+
+    return test
+
+
+def find(self, address):
+    address = address.value if isinstance(address, ctypes.c_void_p) else address
+    for start, array in self.pinned.items():
+        if start <= address < start + array.nbytes:
+            return array, address - start
+    raise AssertionError(f"{address:#x} is not in pinned memory")
+
+
+Gpu.find = find
+
+
+def install(monkeypatch, gpu):
+    """Have ``import cupy`` find this, with one device."""
+    Gpu.made = gpu
+    Stream.current.stream = None
+    module = types.ModuleType("cupy")
+    module.ndarray, module.empty, module.asarray = ndarray, empty, asarray
+    module.add, module.multiply = ufunc(np.add, "add"), ufunc(np.multiply, "multiply")
+    module.minimum = ufunc(np.minimum, "minimum")
+    module.maximum = ufunc(np.maximum, "maximum")
+    module.ElementwiseKernel = ElementwiseKernel
+    module.cuda = types.ModuleType("cupy.cuda")
+    module.cuda.Device = lambda: types.SimpleNamespace(pci_bus_id="0000:00:00.0")
+    module.cuda.Stream, module.cuda.Event = Stream, Event
+    module.cuda.get_current_stream = get_current_stream
+    module.cuda.alloc_pinned_memory = alloc_pinned_memory
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setitem(sys.modules, "cupy.cuda", module.cuda)
+    return module

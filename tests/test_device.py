@@ -1,0 +1,214 @@
+"""Device arrays over staged messages, on a GPU that tells what is not in order."""
+
+import random
+import sys
+
+import fake_cupy
+import fake_nccl
+import numpy as np
+import pytest
+from fake_cupy import Gpu, Race, Watched
+from network import Network
+
+from collectives import algorithms, device
+from collectives.algorithms import pipelined
+from collectives.arrays import DTYPES
+from collectives.executor import Execution
+from collectives.plan import plan_for
+from collectives.topology import Topology
+from collectives.transports import nccl
+from collectives.transports.staged import Staged
+
+ALGORITHMS = [n for n in algorithms.names() if n not in ("native", "shared")]
+LEVELS = ("hierarchical", "pipelined", "split_rail")
+SEEDS = range(5)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    from collectives import kernels
+
+    kernels.kernel.cache_clear()
+    made = Gpu()
+    fake_cupy.install(monkeypatch, made)
+    return made
+
+
+def contribution(rank, count, dtype=np.float32):
+    return ((np.arange(count) * 3 + rank) % 11).astype(dtype)
+
+
+def allreduce(
+    gpu, algorithm, p, count, seed, *, dtype="float32", in_place=True, engine=False
+):
+    """Sum on ``p`` ranks, all in this process; return everybody's result.
+
+    ``engine``: nodes have NCCL.
+    """
+    gpu.random.seed(seed)
+    network, topology = Network(random.Random(seed)), Topology.sized([p])
+    ids = Network(random.Random(seed))
+    if algorithm in LEVELS and p % 2 == 0:
+        topology = Topology.sized([p // 2, p // 2])
+    kind = DTYPES[dtype]
+    running, results = [], []
+    for rank in range(p):
+        plan = plan_for(
+            topology,
+            rank,
+            algorithm,
+            "schedule",
+            count,
+            kind.itemsize,
+            engines=nccl.Nccl.kinds if engine else (),
+            segment=64,
+        )
+        stream = fake_cupy.Stream(gpu)  # the caller's
+        with stream:
+            x = fake_cupy.asarray(contribution(rank, count, kind.storage))
+            out = x if in_place else fake_cupy.empty(count, kind.storage)
+            queue = device.Queue()
+            point = Staged(Watched(network.point(rank), gpu), queue)
+            node = nccl.Nccl(ids.point(rank), queue) if engine else None
+            execution = Execution(plan, out, kind, "sum", point, source=x, engine=node)
+            steps = device.Ordered(queue, device.caller(x), iter(execution))
+        running.append(steps)
+        results.append((stream, out))
+    run(running, random.Random(seed))
+    found = []
+    for stream, out in results:
+        with stream:
+            found.append(out.get())
+    return found
+
+
+def run(running, random, most=200_000):
+    """Advance the operations in a random order until all have ended."""
+    for _ in range(most):
+        if not running:
+            return
+        chosen = random.choice(running)
+        if next(chosen, None) is None:
+            running.remove(chosen)
+    raise AssertionError("the operations wait for each other for ever")
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("p", [2, 4, 6])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_schedule_is_in_order_and_right(gpu, algorithm, p, in_place):
+    for seed, count in zip(SEEDS, (1, 7, 50, 100, 333), strict=True):
+        expected = sum(contribution(rank, count) for rank in range(p))
+        for found in allreduce(gpu, algorithm, p, count, seed, in_place=in_place):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.fixture
+def engine(gpu, monkeypatch):
+    fake_nccl.install(monkeypatch, gpu)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("p", [2, 4, 6])
+@pytest.mark.parametrize("algorithm", [*LEVELS, "torus2d", "shared"])
+def test_nodes_with_nccl_are_in_order_and_right(gpu, engine, algorithm, p, in_place):
+    for seed, count in zip(SEEDS, (1, 7, 50, 100, 333), strict=True):
+        expected = sum(contribution(rank, count) for rank in range(p))
+        for found in allreduce(
+            gpu, algorithm, p, count, seed, in_place=in_place, engine=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_the_pipeline_has_several_segments_under_way(gpu, engine, monkeypatch):
+    monkeypatch.setattr(pipelined, "SEGMENT", 40)
+    for seed in SEEDS:
+        expected = sum(contribution(rank, 333) for rank in range(6))
+        for found in allreduce(gpu, "pipelined", 6, 333, seed, engine=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+WAITS = {  # where a stream is told to wait, by line in the function
+    "our kernels for the caller's stream": ("surrounded", 0),
+    "the copy down for kernels": ("send", 0),
+    "the copy up for kernels": ("receive", 0),
+    "kernels for the copy up": ("receive", 1),
+    "NCCL for kernels": ("carry_out", 0),
+}
+LOOKS = {  # where the host asks whether an event has come
+    "the end of kernels, before the call returns": "surrounded",
+    "the end of the copy down, before MPI sends": "send",
+    "the end of the copy up, before MPI writes there again": "take",
+    "the end of NCCL's call, before kernels and copies": "carry_out",
+}
+
+
+def races(gpu):
+    """Say whether a race is found in one of some runs."""
+    for seed in range(20):
+        for algorithm in ("ring", "tree", "split_rail"):
+            try:
+                allreduce(gpu, algorithm, 4, 200, seed, in_place=False, engine=True)
+            except Race:
+                return True
+    return False
+
+
+def test_with_all_waits_there_is_no_race(gpu, engine):
+    assert not races(gpu)
+
+
+@pytest.mark.parametrize("what", WAITS)
+def test_a_stream_that_does_not_wait_is_found_out(gpu, engine, monkeypatch, what):
+    wait = fake_cupy.Stream.wait_event
+    where, nth = WAITS[what]
+    lines = []
+
+    def sometimes(self, event):
+        frame = sys._getframe(1)
+        if frame.f_code.co_name == where:
+            if frame.f_lineno not in lines:
+                lines.append(frame.f_lineno)
+                lines.sort()
+            if lines.index(frame.f_lineno) == nth:
+                return
+        wait(self, event)
+
+    monkeypatch.setattr(fake_cupy.Stream, "wait_event", sometimes)
+    assert races(gpu)
+
+
+@pytest.mark.parametrize("what", LOOKS)
+def test_a_host_that_does_not_look_is_found_out(gpu, engine, monkeypatch, what):
+    done = fake_cupy.Event.done.fget
+
+    def sometimes(self):
+        return sys._getframe(1).f_code.co_name == LOOKS[what] or done(self)
+
+    monkeypatch.setattr(fake_cupy.Event, "done", property(sometimes))
+    assert races(gpu)
+
+
+def test_nccl_calls_in_different_orders_wait_for_ever(gpu, engine):
+    module = sys.modules["cupy.cuda.nccl"]
+    streams = [fake_cupy.Stream(gpu) for _ in range(2)]
+    data = [fake_cupy.empty(4, np.float32) for _ in range(2)]
+    comms = [
+        [module.NcclCommunicator(2, (k,), rank) for k in range(2)] for rank in range(2)
+    ]
+    for rank in range(2):
+        for k in (0, 1) if rank == 0 else (1, 0):
+            comms[rank][k].bcast(
+                data[rank].ptr, 4, module.NCCL_FLOAT32, 0, streams[rank].ptr
+            )
+    with pytest.raises(AssertionError, match="for ever"):
+        streams[0].synchronize()
+
+
+def test_nccl_calls_that_differ_are_told(gpu, engine):
+    module = sys.modules["cupy.cuda.nccl"]
+    stream, x = fake_cupy.Stream(gpu), fake_cupy.empty(4, np.float32)
+    comms = [module.NcclCommunicator(2, (9,), rank) for rank in range(2)]
+    comms[0].bcast(x.ptr, 4, module.NCCL_FLOAT32, 0, stream.ptr)
+    with pytest.raises(AssertionError, match="differ"):
+        comms[1].bcast(x.ptr, 3, module.NCCL_FLOAT32, 0, stream.ptr)
