@@ -20,7 +20,7 @@ from collectives import (
     abort_on_exception,
 )
 
-from . import against, files, plot, report
+from . import against, elements, files, plot, report
 from .command import WrongUsage, refuse, unwritable
 from .options import TIMEOUT_S, Options, parse
 from .row import Row
@@ -66,6 +66,8 @@ def run(
         if options.registered:
             empty, buffers = comm.empty, "registered, by Communicator.empty"
         about = meta.describe(options, comm.topology.describe(), left_out, command)
+        if "auto" in taking_part:
+            about["auto"] = ", ".join(chosen(comm, options))
         about = mpi.bcast(about | {"buffers": buffers, "roof": limit.text})
         if show is None or mpi.rank:
             show = silent
@@ -81,6 +83,18 @@ def run(
 
 def silent(text: str) -> None:
     """Show nothing."""
+
+
+def chosen(comm: Communicator, options: Options) -> list[str]:
+    """Say what ``auto`` takes for each size, and whether a table says so."""
+    lines = []
+    for count in options.counts():
+        nbytes = count * elements.storage(options.dtype).itemsize
+        text = comm.explain(nbytes, options.dtype, options.registered)
+        line = next(line for line in text.splitlines() if line.startswith("->"))
+        lines.append(f"{nbytes}: {line[2:].rsplit(None, 3)[0].strip()}")
+        known = line.rsplit(None, 1)[1]
+    return [*lines, known]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from .row import Row
 
 HEADER = (
     *("command", "date", "layout", "hardware", "versions"),
-    *("buffers", "time", "roof"),
+    *("buffers", "auto", "time", "roof"),
 )
 SIDE = ("time", "algbw", "busbw", "#wrong", "roof", "ratio")
 UNITS = ("(us)", "(GB/s)", "(GB/s)", "", "(%)", "(x native)")
@@ -17,7 +17,7 @@ BESIDE = 2 + 18 + 12 + 12 + 10 + 6  # characters before the first time
 
 def header(meta: dict[str, Any]) -> str:
     """Return the lines above the rows: how it was measured, then the columns."""
-    lines = [f"# {key}: {said(meta[key])}" for key in HEADER]
+    lines = [f"# {key}: {said(meta[key])}" for key in HEADER if key in meta]
     lines += [f"# left out: {name}: {why}" for name, why in meta["left_out"].items()]
     sides = ("out-of-place", "in-place")
     width = sum(WIDTHS)

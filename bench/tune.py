@@ -107,7 +107,14 @@ def carry_out(
     with Communicator(world, tuned=tuned.OFF) as comm:
         layout = comm.topology.layout
     path = output or tuned.default_path(layout, host.library())
-    problem = unwritable_table(path) if world.rank == 0 else None
+    problem = None
+    if world.rank == 0:
+        problem = unwritable(output) if output else unwritable_table(path)
+    if world.size == 1:
+        problem = (
+            "one rank has nothing to choose; start more with the launcher of this MPI: "
+            f"mpirun -np 2 {NAME} (another MPI's launcher starts single ranks)"
+        )
     if not output and os.environ.get("COLLECTIVES_NODES"):
         problem = (
             "COLLECTIVES_NODES pretends nodes: name a file with --output; in the cache "
@@ -137,7 +144,7 @@ def carry_out(
 def unwritable_table(path: str) -> str | None:
     """Say why a table cannot be written, before hours go into it; make its folder."""
     try:
-        Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return f"cannot write {path!r}: {error}; choose another place with --output"
     return unwritable(path)

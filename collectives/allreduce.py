@@ -14,6 +14,7 @@ from .agreement import digest
 from .arrays import Array, DType, as_array, output_for, same_memory
 from .choice import Choice
 from .endpoint import Endpoint, Operation
+from .errors import InvalidArgument
 from .plan import Plan
 from .reduction import Reduction
 from .tuned import dtype_class
@@ -60,6 +61,11 @@ def prepare_allreduce(
     result = output_for(array, out)
     if out is not None and same_memory(result.data, array.data):
         array = result
+    ops.check_op(op, array.dtype)
+    if not isinstance(algorithm, str):
+        raise InvalidArgument(
+            f"algorithm: got {type(algorithm).__name__}; expected a name"
+        )
     scales = float(prescale), float(postscale)
     count = array.data.size
     host = isinstance(array.data, np.ndarray)

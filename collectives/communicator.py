@@ -25,7 +25,7 @@ from .allreduce import (
 )
 from .arrays import dtype_named
 from .endpoint import Endpoint, Operation, detect
-from .errors import UnsupportedTopology
+from .errors import InvalidArgument, UnsupportedTopology
 from .explain import explain
 from .machine import Machine
 from .once import on_rank_0
@@ -53,7 +53,8 @@ class Communicator:
 
     Raises:
         UnsupportedTopology: topology or grid do not hold the ranks.
-        InvalidArgument: a file that was asked for is missing or garbage.
+        InvalidArgument: a file that was asked for is missing or garbage, or
+            ``mpi_comm`` is no communicator.
     """
 
     def __init__(
@@ -70,6 +71,11 @@ class Communicator:
         from mpi4py import MPI
 
         parent = MPI.COMM_WORLD if mpi_comm is None else mpi_comm
+        if not isinstance(parent, MPI.Intracomm):
+            raise InvalidArgument(
+                f"mpi_comm: got {type(parent).__name__}; expected an mpi4py "
+                "communicator, or none for COMM_WORLD"
+            )
         topology = arranged(parent, topology, grid)
         machine, found = on_rank_0(parent, lambda: known(machine, tuned, topology))
         self._end = Endpoint(parent, topology, timeout_s, machine)
@@ -138,9 +144,11 @@ class Communicator:
     def iallreduce(
         self, x: Any, op: str = "sum", *, out: Any = None, **options: Any
     ) -> Work:
-        """Start an `allreduce`, with its arguments; leave ``x`` alone until done."""
-        steps = allreduce.allreduce(self._end, x, op, out, **options)
-        return self._start(steps, x)
+        """Start an `allreduce`, with its arguments; leave ``x`` alone until done.
+
+        An error is raised by ``wait()``, and logged where nobody waits.
+        """
+        return self._start(allreduce.allreduce(self._end, x, op, out, **options), x)
 
     def reduce_scatter(
         self, x: Any, op: str = "sum", *, algorithm: str = "ring"
@@ -214,8 +222,13 @@ class Communicator:
         """Say which algorithm ``auto`` takes to sum, and what else it saw.
 
         ``nbytes`` of a ``dtype``; ``registered``: in memory of `empty`.
+
+        Raises:
+            InvalidArgument: a number below 0, or no type of ours.
         """
         end = self._end
+        if not isinstance(nbytes, int) or nbytes < 0:
+            raise InvalidArgument(f"nbytes {nbytes!r}: expected a number of bytes")
         native = end.adds(dtype_named(dtype), "sum")
         call = Call(nbytes, native, tuned.dtype_class(dtype), registered, end.alone)
         return explain(self.topology, call, end.machine, end.tuned)

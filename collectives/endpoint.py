@@ -213,7 +213,7 @@ class Endpoint:
             yield from self.agree(name, type(error)(f"{name}: {error}"))
             raise
         except Exception as error:  # alone this rank would leave the others waiting
-            text = f"{name}: {type(error).__name__}: {error}"
+            text = f"{name}: {type(error).__name__}: {error}".replace("prepare_", "")
             yield from self.agree(name, InvalidArgument(text))
             raise
 

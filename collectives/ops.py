@@ -29,6 +29,11 @@ def check_op(op: str, dtype: DType) -> None:
     Raises:
         InvalidArgument: it does not; the message lists what does.
     """
+    if not isinstance(op, str):
+        raise InvalidArgument(
+            f"op: got {type(op).__name__}; expected a name, {', '.join(OPS)} (pass an "
+            "output by name, out=)"
+        )
     if op not in OPS:
         raise InvalidArgument(f"op {op!r}: choose from {', '.join(OPS)}")
     if op == "mean" and not dtype.floating:

@@ -29,6 +29,7 @@ class Work:
         self._lane, self._steps, self._result = lane, steps, result
         self._finished = threading.Event()
         self._error: BaseException | None = None
+        self._told = False  # the error has been raised to somebody
         self._callbacks: list[Callable[[Work], None]] = []
 
     def done(self) -> bool:
@@ -45,6 +46,7 @@ class Work:
             self._lane.poll()
         done = self.done()  # looked up once: it may end at any moment
         if done and self._error is not None:
+            self._told = True
             raise self._error
         return done
 
@@ -59,8 +61,14 @@ class Work:
         if not self.done():
             raise Stalled(f"wait: not done after {timeout_s:g} s; still under way")
         if self._error is not None:
+            self._told = True
             raise self._error
         return self._result[0] if self._result else None
+
+    def __del__(self) -> None:
+        """Log an error that nobody has waited for: the result is not there."""
+        if self._error is not None and not self._told:
+            log.error("a collective failed, and nobody waited for it: %s", self._error)
 
     def add_done_callback(self, function: Callable[["Work"], None]) -> None:
         """Call ``function(work)`` at the end, on the thread that makes the progress.

@@ -94,3 +94,18 @@ def test_pretended_nodes_do_not_get_into_the_cache(module, tmp_path, monkeypatch
     code, text = module("bench.tune", "--max", "4", cache=tmp_path)
     assert code == 2
     assert text.count("name a file with --output") == 1
+
+
+def test_one_rank_has_nothing_to_tune(module, tmp_path):
+    code, text = module("bench.tune", "--quick", cache=tmp_path, ranks=1)
+    assert code == 2
+    assert "one rank has nothing to choose" in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_the_user_is_not_made_for_him(module, tmp_path):
+    path = tmp_path / "no" / "table.json"
+    code, text = module("bench.tune", "--quick", "-o", str(path), cache=tmp_path)
+    assert code == 2
+    assert str(path) in text
+    assert not path.parent.exists()

@@ -117,6 +117,16 @@ ALONE = {
         "overlaps",
     ),
     "op": (lambda c: c.allreduce(X, "avg"), InvalidArgument, "'avg': choose from sum"),
+    "op is the output": (
+        lambda c: c.allreduce(X, np.ones(4, np.float32)),
+        InvalidArgument,
+        "op: got ndarray.*out=",
+    ),
+    "algorithm is no name": (
+        lambda c: c.allreduce(X, algorithm=7),
+        InvalidArgument,
+        "algorithm: got int",
+    ),
     "mean of integers": (
         lambda c: c.allreduce(np.ones(4, np.int32), "mean"),
         InvalidArgument,

@@ -1,3 +1,4 @@
+import gc
 import threading
 
 import numpy as np
@@ -147,3 +148,12 @@ def test_two_communicators_work_at_once_from_two_threads(mpi, comm):
         for thread in threads:
             thread.join()
         assert errors == []
+
+
+def test_an_error_that_nobody_waits_for_is_logged(comm, caplog):
+    work = comm.iallreduce(np.ones(3), "add")
+    comm.barrier()  # comes after it
+    del work
+    gc.collect()
+    assert "nobody waited for it" in caplog.text
+    assert "op 'add'" in caplog.text
