@@ -108,13 +108,13 @@ def carry_out(
         layout = comm.topology.layout
     path = output or tuned.default_path(layout, host.library())
     problem = None
-    if world.rank == 0:
-        problem = unwritable(output) if output else unwritable_table(path)
     if world.size == 1:
         problem = (
             "one rank has nothing to choose; start more with the launcher of this MPI: "
             f"mpirun -np 2 {NAME} (another MPI's launcher starts single ranks)"
         )
+    elif world.rank == 0:
+        problem = unwritable(output) if output else unwritable_table(path)
     if not output and os.environ.get("COLLECTIVES_NODES"):
         problem = (
             "COLLECTIVES_NODES pretends nodes: name a file with --output; in the cache "
