@@ -29,6 +29,7 @@ from collectives import (
     Topology,
     abort_on_exception,
     host,
+    pingpong,
 )
 
 from .allreduce import silent
@@ -36,11 +37,7 @@ from .command import Parser, WrongUsage, parse_size, refuse, unwritable
 
 NAME = "python -m bench.calibrate"
 ADDED = 4 << 20  # bytes of an addition: more than the caches a core has for itself
-LONG = 1 << 16  # bytes
-WARMUP = 3
-TURNS, TRIPS = 30, 20  # of short messages
-TURNS_LONG, TRIPS_LONG = 10, 3
-IDLE_S = 1e-4  # a rank that does not play leaves its core to the others
+WARMUP, TURNS = 3, 10
 
 
 def run(
@@ -50,10 +47,8 @@ def run(
 
     A link that is not there is as the other one, or as that of ``host``.
     """
-    inside = [pair for node in topology.nodes for pair in neighbours(node)]
-    across = neighbours([node[0] for node in topology.nodes])
-    inter = link("between nodes", mpi, across, most, show)
-    intra = link("inside nodes", mpi, inside, most, show) or inter
+    inter = link("between nodes", mpi, pingpong.across(topology), most, show)
+    intra = link("inside nodes", mpi, pingpong.inside(topology), most, show) or inter
     gamma = addition(mpi)
     show(f"# additions: gamma {gamma * 1e9:.4f} ns/B")
     note = "" if inter else "; one node: links between nodes as of host"
@@ -69,15 +64,6 @@ def run(
     )
 
 
-def neighbours(ranks: Sequence[int]) -> list[tuple[int, int]]:
-    """Return pairs of ranks; the last of an odd number stays alone.
-
-    >>> neighbours([0, 1, 2])
-    [(0, 1)]
-    """
-    return list(zip(ranks[::2], ranks[1::2], strict=False))
-
-
 def link(
     where: str,
     mpi: Any,
@@ -91,7 +77,7 @@ def link(
     sizes = [4]
     while sizes[-1] * 4 <= most:
         sizes.append(sizes[-1] * 4)
-    seconds = [half_round_trip(mpi, pairs, nbytes) for nbytes in sizes]
+    seconds = [pingpong.half_round_trip(mpi, pairs, nbytes) for nbytes in sizes]
     found = fit(sizes, seconds)
     show(
         f"# {where}: alpha {found.alpha * 1e6:.2f} us, beta {found.beta * 1e9:.4f} ns/B"
@@ -104,35 +90,6 @@ def link(
             f"{fitted / measured - 1:>+7.0%}"
         )
     return found
-
-
-def half_round_trip(mpi: Any, pairs: list[tuple[int, int]], nbytes: int) -> float:
-    """Return the median over turns of the slowest pair's seconds, on all ranks.
-
-    A turn is several round trips: ranks do not leave a barrier at the same time.
-    """
-    from mpi4py import MPI
-
-    partner = {a: b for pair in pairs for a, b in (pair, pair[::-1])}.get(mpi.rank)
-    first = any(mpi.rank == a for a, _ in pairs)
-    data = np.zeros(nbytes, np.uint8)
-    calls = [partial(mpi.Send, data, partner), partial(mpi.Recv, data, partner)]
-    turns, trips = (TURNS_LONG, TRIPS_LONG) if nbytes > LONG else (TURNS, TRIPS)
-    order = (calls if first else calls[::-1]) * trips
-    seconds = np.zeros(turns)
-    for i in range(-WARMUP, turns):
-        together = mpi.Ibarrier()
-        while not together.Test():
-            time.sleep(0 if partner is not None else IDLE_S)
-        if partner is None:
-            continue
-        before = time.perf_counter()
-        for call in order:
-            call()
-        if i >= 0 and first:  # the other's time includes its waiting for this one
-            seconds[i] = (time.perf_counter() - before) / 2 / trips
-    mpi.Allreduce(MPI.IN_PLACE, seconds, MPI.MAX)
-    return float(np.median(seconds))
 
 
 def fit(sizes: Sequence[int], seconds: Sequence[float]) -> Link:
@@ -158,8 +115,8 @@ def addition(mpi: Any) -> float:
     from mpi4py import MPI
 
     data = np.ones((2, ADDED // 4), np.float32)
-    seconds = np.zeros(TURNS_LONG)
-    for i in range(-WARMUP, TURNS_LONG):
+    seconds = np.zeros(TURNS)
+    for i in range(-WARMUP, TURNS):
         mpi.Barrier()
         before = time.perf_counter()
         np.add(data[0], data[1], out=data[0])

@@ -48,6 +48,7 @@ __all__ = [
     "abort_on_exception",
     "algorithms",
     "host",
+    "pingpong",
     "tuned",
 ]
 

@@ -18,9 +18,9 @@ LAYERS = [
     "world proof verify simulate show",
     "device arrays kernels ops scratch reduction transports plan",
     "patience executor work select agreement watch endpoint operations objects choice "
-    "host once tuned explain allreduce",
+    "host once tuned explain allreduce mapped aware pingpong",
     "communicator",
-    "frameworks testing doctor",
+    "frameworks testing doctor advice diagnosis findings contained probe",
 ]
 LAYER = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 OPTIONAL = ["mpi4py", "torch", "cupy", "jax"]  # imported by the file that needs it
@@ -180,6 +180,7 @@ def test_importing_the_package_loads_nothing_heavy():
         ("simulate --help", "usage: python -m collectives.simulate"),
         ("explain 4096 --nodes 2x4", "8 ranks on 2 nodes of 4"),
         ("explain --help", "usage: python -m collectives.explain"),
+        ("doctor --help", "usage: python -m collectives.doctor"),
     ],
 )
 def test_commands_run_where_there_is_no_mpi(arguments, expected, tmp_path):

@@ -1,0 +1,435 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from collectives import advice, contained, diagnosis, doctor, probe
+from collectives.aware import Verdict
+from collectives.contained import Outcome
+from collectives.diagnosis import Speed
+from collectives.findings import Devices, Findings, Rank
+from collectives.mapped import Mapped
+
+ROOT = Path(__file__).parents[1]
+MPI = Mapped("mpi", "/opt/lib/libmpi.so.40")
+RIGHT = Outcome("host", "right", "buffers of 16 bytes arrived as sent")
+GPU = Devices(True, ("H100",) * 2, "cupy", "12.4", nccl=True)
+
+
+def rank(number=0, **changes):
+    """Return what a healthy rank without a device finds."""
+    usual = Rank(
+        rank=number,
+        host="node1",
+        cores=(2 * number, 2 * number + 1),
+        threads="MPI_THREAD_MULTIPLE",
+        libraries=(MPI,),
+        verdict=Verdict(False, ("MPIX_Query_cuda_support() is 0",)),
+        devices=Devices(present=False),
+        variables={},
+        shared_bytes=(64 << 20, 32 << 20),
+    )
+    return usual._replace(**changes)
+
+
+def findings(*ranks, **changes):
+    """Return what healthy ranks find."""
+    usual = Findings(
+        versions={"python": "3.12.1", "MPI": "An MPI 1.0"},
+        layout="2 ranks on 1 node, grid 2x1",
+        pretended="",
+        shared=True,
+        tuned="tuned table /there",
+        asked="auto",
+        transport="staged",
+        ranks=ranks or (rank(0), rank(1)),
+    )
+    return usual._replace(**changes)
+
+
+def advised(found=None, outcomes=(RIGHT,)):
+    return [
+        (one.level, one.text) for one in advice.advice(found or findings(), outcomes)
+    ]
+
+
+def only(found=None, outcomes=(RIGHT,)):
+    """Return level and text of the one thing to do."""
+    (one,) = advised(found, outcomes)
+    return one
+
+
+def test_where_all_is_well_there_is_nothing_to_do():
+    assert advised() == []
+    assert "nothing: all is well" in diagnosis.next_steps([])
+
+
+def test_the_report_tells_what_was_found():
+    found = findings(
+        rank(0, variables={"UCX_TLS": "tcp", "NCCL_DEBUG": "INFO"}),
+        rank(1, variables={"NCCL_DEBUG": "INFO"}, host="node2", devices=GPU),
+    )
+    lines = [line.strip() for line in diagnosis.circumstances(found).splitlines()]
+    expected = """
+        python             3.12.1
+        2 ranks on 1 node, grid 2x1
+        rank 1 on node2, cores 2, 3
+        /dev/shm has 64.0 MiB, 32.0 MiB free
+        tuned table /there
+        NCCL_DEBUG=INFO
+        UCX_TLS=tcp  (rank 0)
+        UCX_TLS is unset  (rank 1)
+        mpi     /opt/lib/libmpi.so.40
+        rank 0: none, or not looked for
+        rank 1: 2 x H100 by cupy, driver for CUDA 12.4
+        all ranks: not CUDA-aware (MPIX_Query_cuda_support() is 0)
+        --gpu-transport auto: staged
+    """
+    for line in filter(None, map(str.strip, expected.splitlines())):
+        assert line in lines
+
+
+def test_a_thousand_ranks_do_not_make_a_thousand_lines():
+    found = findings(*(rank(n) for n in range(1000)))
+    text = diagnosis.circumstances(found)
+    assert len(text.splitlines()) < 60
+    assert "and 984 more ranks" in text
+
+
+def test_speeds_are_shown_with_their_rate():
+    text = diagnosis.measured([Speed("inside nodes", 4_000_000, 1e-3)])
+    assert "inside nodes       4000000 bytes      1000.0 us    4.000 GB/s" in text
+    assert "one rank has none" in diagnosis.measured([])
+
+
+def test_two_libnccl_that_differ_are_broken():
+    two = (Mapped("nccl", "/a/libnccl.so.2", "2.28.9"), Mapped("nccl", "/b", "2.27.3"))
+    level, text = only(findings(rank(0), rank(1, libraries=two)))
+    assert level == "broken"
+    assert "rank 1 has loaded /a/libnccl.so.2 2.28.9 and /b 2.27.3: " in text
+
+
+@pytest.mark.parametrize("kind", ["mpi", "cudart"], ids=["libmpi", "libcudart"])
+def test_two_others_that_differ_are_a_warning(kind):
+    two = (Mapped(kind, "/a"), Mapped(kind, "/b"))
+    level, text = only(findings(rank(0, libraries=two), rank(1, libraries=two)))
+    assert level == "warning"
+    assert "/a and /b" in text
+
+
+def test_more_ranks_than_cores_are_a_warning():
+    found = findings(*(rank(n, cores=(0, 1)) for n in range(3)))
+    assert only(found)[1].startswith("3 ranks share 2 cores of node1")
+    apart = [rank(n, cores=(0, 1), host=f"node{n}") for n in range(3)]
+    assert advised(findings(*apart)) == []
+
+
+def test_two_ranks_pinned_to_one_core_are_a_warning():
+    pinned = [rank(n, cores=cores) for n, cores in enumerate([(4,), (4,), (5, 6)])]
+    level, text = only(findings(*pinned))
+    assert (level, text.partition(":")[0]) == (
+        "warning",
+        "several ranks are pinned to core 4 of node1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"pretended": "2x1"}, "warning: COLLECTIVES_NODES=2x1 pretends a layout"),
+        ({"shared": False}, "warning: ranks of a node do not use shared memory: give"),
+        ({"tuned": "no tuned table x"}, "note: python -m bench.tune measures"),
+        ({"asked": "device", "transport": "refused"}, "broken: refused"),
+        (
+            {"ranks": (rank(0, threads="MPI_THREAD_SINGLE"), rank(1))},
+            "warning: MPI giv",
+        ),
+        ({"ranks": (rank(),)}, "note: one rank has no links: mpirun -n 2 python -m"),
+    ],
+)
+def test_what_is_not_as_it_could_be_is_told_with_the_cure(changes, expected):
+    assert ": ".join(only(findings(**changes))).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("devices", "expected"),
+    [
+        (GPU, []),
+        (GPU._replace(nccl=False), ["CuPy finds no NCCL", "[cuda12]"]),
+        (Devices(True, driver="13.0"), ["no package can use", "[cuda13]"]),
+        (
+            GPU._replace(trouble=("torch: OSError: x",)),
+            ["rank 0: torch: OSError: x: re"],
+        ),
+    ],
+)
+def test_what_devices_lack_is_told_with_the_line_to_type(devices, expected):
+    found = findings(rank(devices=devices), rank(1))
+    warned = [text for level, text in advised(found) if level == "warning"]
+    assert len(warned) == bool(expected)
+    assert all(part in warned[0] for part in expected)
+    assert "(--gpu-transport staged): nothing to do" in advised(found)[-1][1]
+
+
+@pytest.mark.parametrize(
+    ("aware", "state", "level"),
+    [
+        (True, "right", None),
+        (True, "crashed", "broken"),
+        (True, "wrong", "broken"),
+        (True, "late", "broken"),
+        (False, "right", "note"),
+        (None, "right", "note"),
+        (False, "crashed", "note"),
+        (None, "crashed", "note"),
+        (None, "late", "note"),
+        (False, "failed", "warning"),
+        (True, "failed", "broken"),
+    ],
+)
+def test_a_crash_on_device_memory_is_bad_only_where_mpi_promises_otherwise(
+    aware, state, level
+):
+    verdict = Verdict(aware, ("it says so",))
+    found = findings(*(rank(n, verdict=verdict) for n in range(2)))
+    outcome = Outcome("cupy", state, "crashed with signal 11 (SIGSEGV)")
+    assert [one for one, _ in advised(found, [RIGHT, outcome])] == (
+        [level] if level else []
+    )
+
+
+@pytest.mark.parametrize("state", ["wrong", "crashed", "late", "failed"])
+def test_an_mpi_that_cannot_send_host_memory_is_broken(state):
+    level, text = only(outcomes=[Outcome("host", state, "what was seen")])
+    assert level == "broken"
+    assert "what was seen" in text
+
+
+def test_an_mpi_that_was_not_tried_is_a_warning():
+    assert only(outcomes=[Outcome("host", "not run", "no launcher")])[0] == "warning"
+
+
+def test_what_is_broken_comes_first_and_nothing_twice():
+    two = (Mapped("nccl", "/a"), Mapped("nccl", "/b"))
+    crash = Outcome("host", "crashed", "x")
+    found = findings(rank(libraries=two), pretended="2x1", tuned="no tuned table x")
+    levels = [level for level, _ in advised(found, [crash, crash])]
+    assert levels == ["broken", "broken", "warning", "note", "note"]
+
+
+def test_everything_can_be_written_as_json():
+    found = findings(rank(devices=GPU), rank(1))
+    speeds = [Speed("inside nodes", 8, 1e-6)]
+    content = diagnosis.as_json(found, [RIGHT], speeds, advice.advice(found, [RIGHT]))
+    content = json.loads(json.dumps(content))
+    assert content["ranks"][0]["libraries"][0]["path"] == MPI.path
+    assert content["ranks"][0]["verdict"]["aware"] is False
+    assert content["ranks"][0]["devices"]["names"] == ["H100", "H100"]
+    assert content["probes"][0]["state"] == "right"
+    assert content["links"][0]["nbytes"] == 8
+    assert content["advice"][0]["level"] == "note"
+
+
+# --- the probe, and what contains it
+
+
+def sends(nbytes, rank=0):
+    return json.dumps({"state": "sends", "rank": rank, "nbytes": nbytes})
+
+
+ENDS = [json.dumps({"state": "ends", "rank": rank}) for rank in range(2)]
+DONE = [json.dumps({"state": "right", "rank": 0, "nbytes": n}) for n in (4096, 16)]
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "output", "state", "text"),
+    [
+        (DONE + ENDS, 0, "", "right", "buffers of 16, 4096 bytes arrived as sent"),
+        (
+            [sends(16)],
+            139,
+            "",
+            "crashed",
+            "signal 11 (SIGSEGV) at a buffer of 16 bytes",
+        ),
+        ([], -6, "", "crashed", "signal 6 (SIGABRT) before anything was sent"),
+        (
+            [sends(64)],
+            None,
+            "signal 15",
+            "late",
+            "did not end within 7 s, stopped",
+        ),
+        ([*ENDS, DONE[0].replace("right", "wrong")], 0, "", "wrong", "buffers of 4096"),
+        (
+            [],
+            1,
+            "\nno\nslots\n",
+            "failed",
+            "exit code 1 before anything was sent: no | s",
+        ),
+        (ENDS[:1], 0, "", "failed", "exit code 0 before anything was sent: no output"),
+        (
+            [sends(16), json.dumps({"state": "failed", "text": "ImportError: cupy"})],
+            255,
+            "KILLED BY SIGNAL: 9 (Killed)",
+            "failed",
+            "ImportError: cupy at a buffer",
+        ),
+    ],
+)
+def test_how_a_probe_ended_is_told_in_words(report, code, output, state, text):
+    found, words = contained.judged(report, code, output, 7)
+    assert found == state
+    assert text in words
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "EXIT CODE: 11\n  EXIT STRING: Segmentation fault (signal 11)",
+        "Signal: Segmentation fault (11)\nSignal code:  (0)\n... exited on\nsignal 11",
+        "KILLED BY SIGNAL: 9 (Killed)\n...\nKILLED BY SIGNAL: 11 (Segmentation fault)",
+    ],
+)
+def test_the_signal_is_found_in_what_each_launcher_prints(output):
+    assert contained.fatal_signal(255, output) == 11
+
+
+@pytest.fixture
+def launcher(tmp_path, monkeypatch):
+    """Return the function that makes a launcher of what its two ranks do."""
+
+    def make(action, mark="HYDRA"):
+        path = tmp_path / "bin" / "mpiexec"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(
+            "#!/bin/sh\n"
+            f'if [ "$1" = --version ]; then echo "{mark} build details"; exit; fi\n'
+            f"shift 2\n{action}\n"
+        )
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}/bin{os.pathsep}/usr/bin")
+        return str(path)
+
+    return make
+
+
+def tried(timeout_s=30.0):
+    return contained.probe("MPICH 5.0.2", None, "host", 64, timeout_s)
+
+
+def test_a_child_that_dies_of_a_signal_is_reported(launcher):
+    dies = f"{sys.executable} -c 'import os; os.kill(os.getpid(), {signal.SIGSEGV:d})'"
+    launcher(dies)
+    assert tried() == (
+        "host",
+        "crashed",
+        "crashed with signal 11 (SIGSEGV) before anything was sent",
+    )
+
+
+def test_a_child_that_hangs_is_stopped(launcher):
+    launcher("exec sleep 100")
+    assert tried(0.3)[1:] == (
+        "late",
+        "did not end within 0.3 s, stopped before anything was sent",
+    )
+
+
+def test_a_child_that_ignores_the_request_to_end_is_killed(launcher, monkeypatch):
+    monkeypatch.setattr(contained, "GRACE_S", 0.5)
+    launcher("trap '' TERM; sleep 100; sleep 100")
+    assert tried(0.3).state == "late"
+
+
+def test_a_child_that_says_no_is_quoted(launcher):
+    launcher("echo there is no more room; exit 3")
+    text = "exit code 3 before anything was sent: there is no more room"
+    assert tried() == ("host", "failed", text)
+
+
+def test_the_launcher_is_of_the_same_vendor_as_the_library(launcher, tmp_path):
+    path = launcher("", mark="mpiexec (Open MPI) 5.0.11")
+    libmpi = str(tmp_path / "lib" / "x86_64" / "libmpi.so.40")
+    found = contained.find("Open MPI v5.0.11", libmpi)
+    assert found[0] == path
+    assert "--oversubscribe" in found
+    assert contained.find("Some MPI 1.0", str(tmp_path / "lib" / "libmpi.so")) != [path]
+
+
+def test_without_a_launcher_nothing_is_run(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    libmpi = str(tmp_path / "lib" / "libmpi.so")
+    monkeypatch.setattr(contained, "PROGRAMS", ("mpiexec-that-nobody-has",))
+    found = contained.probe("MPICH 5.0.2", libmpi, "host", 64, 1)
+    assert found.state == "not run"
+    assert found.text == "no launcher of MPICH 5.0.2 beside its library nor on PATH"
+
+
+def test_the_environment_of_a_probe_tells_of_no_job():
+    job = "PMI_RANK PMIX_NAMESPACE OMPI_COMM_WORLD_RANK HYDI_CONTROL_FD SLURM_JOB_ID"
+    job += " MPI_LOCALRANKID PRTE_LAUNCHED I_MPI_HYDRA_UUID I_MPI_PIN_INFO"
+    kept = "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM OMPI_MCA_osc UCX_TLS I_MPI_OFFLOAD HOME"
+    found = contained.environment(dict.fromkeys((job + " " + kept).split(), "1"))
+    assert found.keys() == {*kept.split(), "PYTHONPATH"}
+    assert found["PYTHONPATH"] == str(ROOT)
+
+
+def test_patterns_differ_between_ranks_and_from_what_was_there():
+    patterns = [probe.pattern(rank, 16) for rank in (0, 1, 9)]
+    assert all((a != b).all() for a, b in zip(patterns, patterns[1:], strict=False))
+    assert probe.sizes(8) == [8]
+
+
+# --- the command
+
+
+def refusal(capsys, *arguments):
+    assert doctor.main(list(arguments)) == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gpu-transport", "gpu"], "choose from"),
+        (["--max-bytes", "0"], "--max-bytes 0: expected 1 or more"),
+        (["--timeout-s", "0"], "--timeout-s 0: expected more than 0"),
+        (["--timeout-s", "nan"], "--timeout-s nan: expected more than 0"),
+        (["now"], "unrecognized arguments: now"),
+    ],
+)
+def test_wrong_usage_exits_2_with_one_line(arguments, message):
+    done = subprocess.run(
+        [sys.executable, "-m", "collectives.doctor", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("doctor: ") == len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_without_mpi_the_cure_is_one_line(tmp_path):
+    (tmp_path / "mpi4py.py").write_text("raise ImportError('no such thing')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "collectives.doctor"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "doctor: no MPI can be loaded: no such thing; pip install "
+        "'mpi-collectives[mpich]' brings one\n"
+    )
