@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from collectives import advice, contained, diagnosis, doctor, probe
 from collectives.aware import Verdict
-from collectives.contained import Outcome
-from collectives.diagnosis import Speed
-from collectives.findings import Devices, Findings, Rank
+from collectives.doctor import __main__ as doctor
+from collectives.doctor import advice, contained, diagnosis, probe
+from collectives.doctor.contained import Outcome
+from collectives.doctor.diagnosis import Speed
+from collectives.doctor.findings import Devices, Findings, Rank
 from collectives.mapped import Mapped
 
 ROOT = Path(__file__).parents[1]

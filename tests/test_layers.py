@@ -20,7 +20,7 @@ LAYERS = [
     "patience executor work select agreement watch endpoint operations objects choice "
     "host once tuned explain allreduce mapped aware pingpong",
     "communicator",
-    "frameworks testing doctor advice diagnosis findings contained probe",
+    "frameworks testing doctor",
 ]
 LAYER = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 OPTIONAL = ["mpi4py", "torch", "cupy", "jax"]  # imported by the file that needs it

@@ -91,7 +91,7 @@ asarray = asnumpy = Array
 """
 WITH_DEVICE = """
 import sys
-from collectives import doctor, findings
+from collectives.doctor import __main__ as doctor, findings
 device = findings.Devices(True, ("A100",), "cupy", "12.4", nccl=True)
 findings.find_devices = lambda: device
 sys.exit(doctor.main(["--max-bytes", "100000"]))
@@ -116,7 +116,7 @@ def test_a_crash_on_device_memory_is_contained_and_told(launch, tmp_path, name):
 def test_links_that_do_not_answer_end_the_job_in_time(launch):
     program = (
         "import sys, time\n"
-        "from collectives import doctor\n"
+        "from collectives.doctor import __main__ as doctor\n"
         "doctor.probes = lambda *_: []\n"
         "doctor.measure = lambda *_: time.sleep(60)\n"
         "sys.exit(doctor.main(['--timeout-s', '3']))\n"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from . import mapped
+from .. import mapped
 from .contained import Outcome
 from .findings import Findings, Rank
 

@@ -16,9 +16,10 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from . import aware, contained, host, mapped, tuned
-from .communicator import Communicator
-from .errors import InvalidArgument
+from .. import aware, host, mapped, tuned
+from ..communicator import Communicator
+from ..errors import InvalidArgument
+from . import contained
 
 DEVICE_FILES = "/dev/nvidia[0-9]*", "/dev/dxg"
 SHARED_MEMORY = "/dev/shm"

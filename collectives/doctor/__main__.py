@@ -18,14 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import advice, aware, contained, diagnosis, pingpong
-from .abort import abort_on_exception
+from .. import aware, pingpong
+from ..abort import abort_on_exception
+from ..errors import CollectiveError, InvalidArgument, Stalled
+from ..once import on_rank_0
+from ..topology import Topology
+from . import advice, contained, diagnosis
 from .contained import Outcome
 from .diagnosis import Speed
-from .errors import CollectiveError, InvalidArgument, Stalled
 from .findings import Findings, gather
-from .once import on_rank_0
-from .topology import Topology
 
 SHORT = 8  # bytes
 IDLE_S = 0.01  # a rank that waits leaves its core to the probe
@@ -73,7 +74,7 @@ def examine(mpi: Any, options: argparse.Namespace) -> int:
         InvalidArgument: on all ranks, if the file cannot be written.
         UnsupportedTopology: on all ranks, if the layout asked for does not hold them.
     """
-    from .communicator import Communicator
+    from ..communicator import Communicator
 
     on_rank_0(mpi, lambda: writable(options.json))
     with deadline(options.timeout_s, "the look at all ranks"):

@@ -1,10 +1,10 @@
 """Probe: two ranks send each other real buffers, in a job that may die of it.
 
-    mpiexec -n 2 python -m collectives.probe report --memory cupy --max-bytes 4194304
+    mpiexec -n 2 python -m collectives.doctor.probe report --memory cupy
 
-`collectives.contained` starts it.  Every rank appends lines of JSON to the report, one
-before it sends a buffer and one when it has compared what came; so the report of a job
-that has crashed still says which buffer it died of.
+`collectives.doctor.contained` starts it.  Every rank appends lines of JSON to the
+report, one before it sends a buffer and one when it has compared what came; so the
+report of a job that has crashed still says which buffer it died of.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .abort import abort_on_exception
+from ..abort import abort_on_exception
 
 MEMORIES = ("host", "cupy", "torch")
 SIZES = 16, 1 << 12, 1 << 16, 1 << 20  # bytes; MPI sends short and long ones otherwise
@@ -114,7 +114,7 @@ def run(report: Report, kind: str, most: int) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m collectives.probe",
+        prog="python -m collectives.doctor.probe",
         description="Send real buffers between two ranks (started by the doctor).",
     )
     parser.add_argument("report", help="file to append lines of JSON to")

@@ -23,7 +23,7 @@ GRACE_S = 5.0  # for a launcher to end its ranks, before it is killed
 TAIL_LINES = 5
 SHELL = 128  # a shell adds the number of the signal to this
 LAUNCHERS_OWN = signal.SIGKILL, signal.SIGTERM
-ROOT_FOLDER = Path(__file__).parents[1]
+ROOT_FOLDER = Path(__file__).parents[2]
 
 # What tells a process that it belongs to a job: of launchers, and of schedulers, whose
 # allocation would otherwise decide where the two ranks run.
@@ -72,7 +72,7 @@ def probe(
         )
     with tempfile.TemporaryDirectory(prefix="collectives-") as folder:
         report = Path(folder) / "report"
-        program = [sys.executable, "-m", "collectives.probe", str(report)]
+        program = [sys.executable, "-m", "collectives.doctor.probe", str(report)]
         options = ["--memory", memory, "--max-bytes", str(most)]
         ended = run([*launcher, "-n", "2", *program, *options], timeout_s)
         lines = report.read_text("utf-8").splitlines() if report.exists() else []

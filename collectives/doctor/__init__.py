@@ -1,0 +1,1 @@
+"""Doctor: what this MPI and machine can do; ``python -m collectives.doctor``."""
