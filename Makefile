@@ -47,7 +47,7 @@ PYTHONS = $(shell for v in 10 11 12 13 14; do \
 
 LANES := mpich openmpi impi
 
-.PHONY: train bench bench-all tune-all lint clean test test-pure test-pythons test-large \
+.PHONY: train bench bench-all tune-all gpu-check lint clean test test-pure test-pythons test-large \
         test-mpi test-openmpi test-impi test-launch \
         $(VENV_mpich) $(VENV_openmpi) $(VENV_impi) $(VENV_system)
 
@@ -79,7 +79,7 @@ test: test-pure test-pythons test-mpi test-openmpi test-impi test-launch test-la
 
 test-pure: $(VENV)/installed
 	timeout 300 $(VENV)/bin/python $(PYTEST) tests \
-	    --ignore tests/mpi --ignore tests/launch --ignore tests/large
+	    --ignore tests/mpi --ignore tests/gpu --ignore tests/launch --ignore tests/large
 
 test-pythons:
 	set -e; for python in $(PYTHONS); do venv=.venv-$$($$python -c \
@@ -89,7 +89,7 @@ test-pythons:
 	    $$venv/bin/python -m pip install -q -c constraints.txt numpy pytest \
 	    pytest-timeout hypothesis; touch $$venv/installed; }; \
 	    timeout 300 $$venv/bin/python $(PYTEST) tests --ignore tests/trainer \
-	    --ignore tests/mpi --ignore tests/launch --ignore tests/large; done
+	    --ignore tests/mpi --ignore tests/gpu --ignore tests/launch --ignore tests/large; done
 
 test-large: $(VENV)/installed
 	timeout 600 $(VENV)/bin/python $(PYTEST) tests/large
@@ -101,6 +101,13 @@ test-mpi: $(VENV)/installed
 
 test-openmpi test-impi: test-%:
 	$(MAKE) --no-print-directory test-mpi MPI=$* RANKS="$(OTHER_RANKS)"
+
+# On a machine with a GPU and CuPy, with the Python and the launcher that are there
+gpu-check: PYTHON_GPU = python3
+gpu-check: LAUNCH_GPU = mpiexec
+gpu-check:
+	set -e; for n in 1 2 4; do echo "== $$n ranks"; timeout -k 10 300 $(LAUNCH_GPU) -n $$n \
+	    $(PYTHON_GPU) $(PYTEST) --only-mpi tests/gpu; done
 
 test-launch: $(VENV)/installed $(VENV_mpich)/installed $(VENV_openmpi)/installed
 	timeout -k 10 900 $(VENV)/bin/python $(PYTEST) tests/launch

@@ -1,23 +1,7 @@
-"""All ranks run each test together: a failure or a hang of one fails on all, by name.
-
-Without this a rank whose test has failed goes on to the next one, and its collectives
-meet those of the ranks that are still in the last.
-"""
-
-import faulthandler
-import sys
-import time
+"""Communicators of the tests that run under mpirun."""
 
 import pytest
-
-DEADLINE_S = 60.0  # for the slowest rank to end a test, after the fastest has
-
-
-@pytest.fixture(scope="session")
-def mpi():
-    from mpi4py import MPI
-
-    return MPI
+from lockstep import *  # noqa: F403 - fixtures and hooks
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +10,6 @@ def comm(mpi):
     from collectives import Communicator
 
     return Communicator(timeout_s=30.0)
-
-
-@pytest.fixture(scope="session")
-def everywhere(mpi):
-    """Return a function: what all ranks passed to it, in a list."""
-    return mpi.COMM_WORLD.allgather
 
 
 @pytest.fixture(scope="session")
@@ -45,66 +23,3 @@ def layouts(mpi):
     hosts += [[str(min(r // 2, 2)) for r in range(p)]]
     found = {Topology.from_hosts(names): None for names in hosts}
     return {t.nodes: Communicator(topology=t, timeout_s=30.0) for t in found}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def lockstep(request, mpi):
-    request.config.stash[PRIVATE] = mpi.COMM_WORLD.Dup()
-
-
-PRIVATE = pytest.StashKey()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item):
-    error, result = None, None
-    try:
-        result = yield
-    except BaseException as caught:
-        error = caught
-    private = item.config.stash.get(PRIVATE, None)
-    if private is None:
-        if error is not None:
-            raise error
-        return result
-    wait_for_all(private, item, error)
-    skipped = isinstance(error, pytest.skip.Exception)
-    outcomes = private.allgather(error is not None and not skipped)
-    if error is not None:
-        raise error
-    failed = [rank for rank, bad in enumerate(outcomes) if bad]
-    if failed:
-        pytest.fail(f"failed on rank {', '.join(map(str, failed))}", pytrace=False)
-    return result
-
-
-def wait_for_all(private, item, error):
-    barrier, end = private.Ibarrier(), time.monotonic() + DEADLINE_S
-    while not barrier.Test():
-        if time.monotonic() > end:
-            note = f"rank {private.rank} waits alone after {item.nodeid}: {error!r}"
-            print(note, file=sys.__stderr__, flush=True)
-            faulthandler.dump_traceback(file=sys.__stderr__)
-            private.Abort(3)
-        time.sleep(0.001)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_configure(config):
-    """Let rank 0 report, and the others only what fails on them."""
-    if not (config.getoption("--with-mpi") or config.getoption("--only-mpi")):
-        return
-    from mpi4py import MPI
-
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    if MPI.COMM_WORLD.rank and reporter is not None:
-        config.pluginmanager.unregister(reporter)
-        config.pluginmanager.register(FailuresOnly(), "failures-only")
-
-
-class FailuresOnly:
-    def pytest_runtest_logreport(self, report):
-        if report.failed:
-            from mpi4py import MPI
-
-            print(f"[rank {MPI.COMM_WORLD.rank}] {report.nodeid}\n{report.longrepr}")

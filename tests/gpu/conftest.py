@@ -1,0 +1,20 @@
+"""One communicator for all tests that leave it usable."""
+
+import pytest
+from lockstep import *  # noqa: F403 - fixtures and hooks
+
+
+@pytest.fixture(scope="session")
+def cp():
+    import cupy
+
+    assert cupy.cuda.runtime.getDeviceCount() > 0
+    return cupy
+
+
+@pytest.fixture(scope="session")
+def comm(mpi, cp):
+    from collectives import Communicator
+
+    cp.cuda.Device(mpi.COMM_WORLD.rank % cp.cuda.runtime.getDeviceCount()).use()
+    return Communicator(timeout_s=60.0)

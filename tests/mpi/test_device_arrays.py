@@ -1,0 +1,46 @@
+"""Device arrays through the communicator, on a stand-in for a GPU that finds races."""
+
+import sys
+
+import fake_cupy
+import numpy as np
+import pytest
+from device_cases import *  # noqa: F403 - the tests
+
+from collectives import Communicator, UnsupportedArray, device
+from collectives.transports.staged import Staged
+
+pytestmark = pytest.mark.mpi
+
+
+@pytest.fixture(params=[0, 1, 2], ids="seed {}".format)
+def gpu(monkeypatch, request):
+    from collectives import kernels
+
+    kernels.kernel.cache_clear()
+    made = fake_cupy.Gpu(seed=request.param)
+    fake_cupy.install(monkeypatch, made)
+    return made
+
+
+@pytest.fixture
+def cp(gpu):
+    return sys.modules["cupy"]
+
+
+@pytest.fixture
+def comm(gpu):
+    with Communicator(timeout_s=20) as comm:
+        end = comm._end
+        end.queue = device.Queue()
+        end.staged = Staged(fake_cupy.Watched(end.point, gpu), end.queue)
+        yield comm
+
+
+def test_without_cupy_the_cure_is_told_on_all_ranks(comm, monkeypatch, cp):
+    x = cp.asarray(np.ones(7, np.float32))
+    if comm.rank == 0:
+        monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(UnsupportedArray, match=r"pip install .*cuda12"):
+        comm.allreduce(x)
+    comm.barrier()
