@@ -18,6 +18,7 @@ final name is complete; ``OUTPUT/latest`` names the last one.
 """
 
 import os
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,23 @@ def write(path: Path, content: dict[str, Any], *, keep: int) -> None:
             old.unlink()
 
 
-def forget(output: str) -> None:
-    """Let no run resume from the checkpoints in ``output`` unless it names one."""
-    (Path(output) / LATEST).unlink(missing_ok=True)
+def set_aside(output: str) -> Path | None:
+    """Move what an earlier run left in ``output`` to a folder there, and return it.
+
+    So nothing is lost, and no run resumes from another's checkpoints by accident.
+    """
+    folder = Path(output)
+    left = [folder / name for name in ("metrics.jsonl", "config.yaml", LATEST)]
+    left = [path for path in left if path.exists()]
+    left += folder.glob("checkpoint-*.pt")
+    if not left:
+        return None
+    names = (folder / f"earlier-{n}" for n in count(1))
+    place = next(path for path in names if not path.exists())
+    place.mkdir()
+    for path in left:
+        path.rename(place / path.name)
+    return place
 
 
 def find(output: str, resume: str) -> Path | None:

@@ -155,7 +155,9 @@ def open_output(run: Training, *, resumed: bool) -> None:
     """Begin the output directory: metrics.jsonl and config.yaml."""
     settings = run.settings
     if not resumed:
-        checkpoint.forget(settings.output)
+        earlier = checkpoint.set_aside(settings.output)
+        if earlier is not None:
+            run.recorder.line(f"what an earlier run had left is in {earlier}")
     run.recorder.open(settings.output, resumed=resumed)
     Path(settings.output, "config.yaml").write_text(settings.yaml, encoding="utf-8")
     run.recorder.event(

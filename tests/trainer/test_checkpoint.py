@@ -79,3 +79,17 @@ def test_another_seed_or_data_set_is_refused_naming_both(field, value):
     both = f"--{field} {value} there, {CONFIG[field]} here"
     with pytest.raises(InvalidArgument, match=both):
         checkpoint.check(stored, CONFIG)
+
+
+def test_what_an_earlier_run_has_left_is_set_aside(tmp_path):
+    assert checkpoint.set_aside(str(tmp_path)) is None
+    for i in (1, 2):
+        (tmp_path / "metrics.jsonl").write_text(f"run {i}")
+        (tmp_path / "checkpoint-0001-00000000.pt").write_text("weights")
+        (tmp_path / "notes.txt").write_text("mine")
+        place = checkpoint.set_aside(str(tmp_path))
+        assert place == tmp_path / f"earlier-{i}"
+        assert (place / "metrics.jsonl").read_text() == f"run {i}"
+        assert (place / "checkpoint-0001-00000000.pt").exists()
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["earlier-1", "earlier-2", "notes.txt"]
