@@ -51,6 +51,10 @@ class Communicator:
     variable ``COLLECTIVES_TUNED``, or the user's cache is searched.  Files are read by
     rank 0, whose arguments count.
 
+    ``gpu_transport`` says how device arrays travel: ``device`` hands them to MPI,
+    ``staged`` copies them through host memory, ``auto`` takes ``device`` only where the
+    MPI library of all ranks says that it takes device memory.
+
     Raises:
         UnsupportedTopology: topology or grid do not hold the ranks.
         InvalidArgument: a file that was asked for is missing or garbage, or
@@ -66,6 +70,7 @@ class Communicator:
         timeout_s: float = 300.0,
         machine: Machine | str = "host",
         tuned: str | None = None,
+        gpu_transport: str = "auto",
     ) -> None:
         """Duplicate the communicator and find out how its ranks lie on nodes."""
         from mpi4py import MPI
@@ -80,6 +85,7 @@ class Communicator:
         machine, found = on_rank_0(parent, lambda: known(machine, tuned, topology))
         self._end = Endpoint(parent, topology, timeout_s, machine)
         self._end.tuned, self._tuned = found, tuned
+        self._end.gpu_transport = gpu_transport
         self.rank: int = parent.rank
         self.size: int = parent.size
         self.topology = topology
@@ -249,6 +255,7 @@ class Communicator:
             timeout_s=end.timeout_s,
             machine=end.machine,
             tuned=self._tuned,
+            gpu_transport=end.gpu_transport,
         )
         part.Free()
         return child

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import device, select
+from . import aware, device, select
 from .agreement import Agreement
 from .arrays import DType
 from .device import Queue
@@ -69,7 +69,8 @@ class Endpoint:
         self.point, self.library = PointToPoint(self.mpi), Library(self.mpi)
         self.shared: Any = None  # the engine of the node
         self.queue: Queue | None = None  # streams, from the first device array on
-        self.staged: Any = None  # messages of device memory
+        self.gpu_transport = "auto"
+        self.messages: Any = None  # of device memory
         self.nccl: Any = None  # the engine of the GPUs of a node
         self.gpus: list[Any] | None = None  # every rank's, when they are known
         self.alone = False  # all ranks are on it
@@ -99,10 +100,7 @@ class Endpoint:
             return self.guarded(operation, result)
         try:
             if self.queue is None:
-                from .transports.staged import Staged
-
                 self.queue = device.Queue()
-                self.staged = Staged(self.point, self.queue)
             came = device.caller(x)
         except CollectiveError:  # the operation will come upon it, and tell all ranks
             return self.guarded(operation, result)
@@ -110,11 +108,17 @@ class Endpoint:
         return device.Ordered(self.queue, came, guarded)
 
     def acquainted(self, operation: Any) -> Any:
-        """Find out before the first device array what joins the GPUs of a node."""
+        """Find out before the first device array how it travels."""
         if self.gpus is None and self.queue is not None:
             from .transports import nccl
+            from .transports.direct import Direct
+            from .transports.staged import Staged
 
             yield from self.agree("a collective on device arrays")
+            transport = aware.agreed(self.mpi, self.gpu_transport)
+            if self.messages is None:
+                kind = Direct if transport == "device" else Staged
+                self.messages = kind(self.point, self.queue)
             self.gpus = self.mpi.allgather(nccl.seat())
             reason = nccl.unusable(self.gpus, self.topology)
             if reason is None:
@@ -234,7 +238,7 @@ class Endpoint:
             data,
             dtype,
             op,
-            self.point if host else self.staged,
+            self.point if host else self.messages,
             wire=wire,
             source=source,
             engine=self.library if plan.native else engine,

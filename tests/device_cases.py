@@ -99,7 +99,7 @@ def test_memory_is_bounded_by_what_is_under_way(comm, cp):
     x = cp.asarray(mine(comm.rank, 2_000_000))
     for _ in range(3):
         comm.allreduce(x, out=x, algorithm="ring")
-    staged = comm._end.staged
-    for slots in (staged.sending, staged.receiving):
+    messages = comm._end.messages
+    for slots in (messages.sending, messages.receiving):
         held = len(slots.free) + len(slots.copying)
         assert held <= 8

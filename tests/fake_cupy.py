@@ -25,7 +25,7 @@ from collectives.arrays import DTYPES
 
 HOST = 0  # the party that is no stream
 
-__all__ = ["Gpu", "Race", "Watched", "install"]
+__all__ = ["Aware", "Gpu", "Race", "Watched", "install"]
 
 
 class Race(AssertionError):
@@ -455,6 +455,27 @@ class Watched:
 
         touch()
         return types.SimpleNamespace(Test=tested(start(data, peer, tag), touch))
+
+
+class Aware:
+    """Messages of an MPI that takes device memory, and knows of no streams."""
+
+    def __init__(self, point, gpu):
+        self.point, self.gpu, self.rank = point, gpu, point.rank
+
+    def isend(self, data, dst, tag):
+        return self.begun(self.point.isend, data, dst, tag, write=False)
+
+    def irecv(self, data, src, tag):
+        return self.begun(self.point.irecv, data, src, tag, write=True)
+
+    def begun(self, start, data, peer, tag, *, write):
+        def touch():
+            self.gpu.by_host(*data.span(), write=write, what="MPI")
+
+        touch()
+        request = start(data.bytes(), peer, tag)
+        return types.SimpleNamespace(Test=tested(request, touch))
 
 
 def tested(request, touch):

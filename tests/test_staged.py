@@ -7,7 +7,7 @@ import fake_cupy
 import fake_nccl
 import numpy as np
 import pytest
-from fake_cupy import Gpu, Race, Watched
+from fake_cupy import Aware, Gpu, Race, Watched
 from network import Network
 
 from collectives import algorithms, device
@@ -17,6 +17,7 @@ from collectives.executor import Execution
 from collectives.plan import plan_for
 from collectives.topology import Topology
 from collectives.transports import nccl
+from collectives.transports.direct import Direct
 from collectives.transports.staged import Staged
 
 ALGORITHMS = [n for n in algorithms.names() if n not in ("native", "shared")]
@@ -39,11 +40,20 @@ def contribution(rank, count, dtype=np.float32):
 
 
 def allreduce(
-    gpu, algorithm, p, count, seed, *, dtype="float32", in_place=True, engine=False
+    gpu,
+    algorithm,
+    p,
+    count,
+    seed,
+    *,
+    dtype="float32",
+    in_place=True,
+    engine=False,
+    direct=False,
 ):
     """Sum on ``p`` ranks, all in this process; return everybody's result.
 
-    ``engine``: nodes have NCCL.
+    ``engine``: nodes have NCCL; ``direct``: MPI takes device memory.
     """
     gpu.random.seed(seed)
     network, topology = Network(random.Random(seed)), Topology.sized([p])
@@ -69,6 +79,8 @@ def allreduce(
             out = x if in_place else fake_cupy.empty(count, kind.storage)
             queue = device.Queue()
             point = Staged(Watched(network.point(rank), gpu), queue)
+            if direct:
+                point = Direct(Aware(network.point(rank), gpu), queue)
             node = nccl.Nccl(ids.point(rank), queue) if engine else None
             execution = Execution(plan, out, kind, "sum", point, source=x, engine=node)
             steps = device.Ordered(queue, device.caller(x), iter(execution))
@@ -101,6 +113,26 @@ def test_every_schedule_is_in_order_and_right(gpu, algorithm, p, in_place):
         expected = sum(contribution(rank, count) for rank in range(p))
         for found in allreduce(gpu, algorithm, p, count, seed, in_place=in_place):
             np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("p", [2, 3, 6])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_mpi_may_take_device_memory(gpu, algorithm, p):
+    for seed, count in zip(SEEDS, (1, 7, 50, 100, 333), strict=True):
+        expected = sum(contribution(rank, count) for rank in range(p))
+        for found in allreduce(gpu, algorithm, p, count, seed, direct=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_memory_given_to_mpi_too_early_is_found_out(gpu, monkeypatch):
+    monkeypatch.setattr(
+        fake_cupy.Event,
+        "done",
+        property(lambda self: sys._getframe(1).f_code.co_name == "pass_on"),
+    )
+    with pytest.raises(Race):
+        for seed in range(20):
+            allreduce(gpu, "ring", 3, 100, seed, direct=True)
 
 
 @pytest.fixture

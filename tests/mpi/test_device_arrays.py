@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from device_cases import *  # noqa: F403 - the tests
 
-from collectives import Communicator, UnsupportedArray, device
+from collectives import Communicator, InvalidArgument, UnsupportedArray, device
 from collectives.transports.staged import Staged
 
 pytestmark = pytest.mark.mpi
@@ -33,7 +33,7 @@ def comm(gpu):
     with Communicator(timeout_s=20) as comm:
         end = comm._end
         end.queue = device.Queue()
-        end.staged = Staged(fake_cupy.Watched(end.point, gpu), end.queue)
+        end.messages = Staged(fake_cupy.Watched(end.point, gpu), end.queue)
         yield comm
 
 
@@ -44,3 +44,11 @@ def test_without_cupy_the_cure_is_told_on_all_ranks(comm, monkeypatch, cp):
     with pytest.raises(UnsupportedArray, match=r"pip install .*cuda12"):
         comm.allreduce(x)
     comm.barrier()
+
+
+def test_mpi_that_takes_no_device_memory_is_not_given_any(gpu, cp):
+    x = cp.asarray(np.ones(7, np.float32))
+    with Communicator(timeout_s=20, gpu_transport="device") as comm:
+        with pytest.raises(InvalidArgument, match="'auto' or 'staged'"):
+            comm.allreduce(x)
+        comm.barrier()
