@@ -159,7 +159,8 @@ def from_tensor(torch: Any, x: Any, writable: bool, what: str) -> Array:
             f"{what}: a {name} tensor on {x.device}, layout {x.layout}; expected a "
             f"strided CPU or CUDA tensor of {', '.join(DTYPES)}"
         )
-    if x.is_conj() or x.is_neg() or (writable and not x.is_contiguous()):
+    apart = not x.is_contiguous() and (writable or x.device.type == "cuda")
+    if x.is_conj() or x.is_neg() or apart:
         raise UnsupportedArray(
             f"{what}: a tensor with strides {tuple(x.stride())} that is not contiguous "
             "(or a lazy conjugate or negative); pass x.contiguous()"

@@ -72,15 +72,29 @@ def caller(x: Any) -> Caller:
     return Caller(stream, stream.record(cuda.Event(disable_timing=True)))
 
 
+def number(x: Any) -> int:
+    """Return which of this process's GPUs ``x`` lies on."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):
+        return int(x.device.index)
+    return int(array(x).device.id)
+
+
 class Queue:
     """One communicator's streams on its GPU: kernels, and copies each way."""
 
-    def __init__(self) -> None:
-        """Make the streams."""
-        self.cuda = library().cuda
-        self.kernels, self.down, self.up = (
-            self.cuda.Stream(non_blocking=True) for _ in range(3)
-        )
+    def __init__(self, number: int = 0) -> None:
+        """Make the streams of GPU ``number``."""
+        self.number, self.cuda = number, library().cuda
+        with self.gpu:
+            self.kernels, self.down, self.up = (
+                self.cuda.Stream(non_blocking=True) for _ in range(3)
+            )
+
+    @property
+    def gpu(self) -> Any:
+        """A context in which the GPU is the current one of this thread."""
+        return self.cuda.Device(self.number)
 
     def record(self, stream: Any) -> Any:
         """Return an event that comes when ``stream`` has done all it has now."""
@@ -121,7 +135,7 @@ class Ordered:
     def __next__(self) -> int:
         """Do a step."""
         HERE.ordered = self
-        with self.queue.kernels:
+        with self.queue.gpu, self.queue.kernels:
             return next(self.steps)
 
     def close(self) -> None:

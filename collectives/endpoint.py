@@ -16,7 +16,13 @@ from . import aware, device, select
 from .agreement import Agreement
 from .arrays import DType
 from .device import Queue
-from .errors import CollectiveError, InvalidArgument, RankFailed, Stalled
+from .errors import (
+    CollectiveError,
+    InvalidArgument,
+    RankFailed,
+    Stalled,
+    UnsupportedArray,
+)
 from .executor import Execution
 from .machine import Machine
 from .patience import Patience
@@ -100,16 +106,24 @@ class Endpoint:
             return self.guarded(operation, result)
         try:
             if self.queue is None:
-                self.queue = device.Queue()
+                self.queue = device.Queue(device.number(x))
             came = device.caller(x)
         except CollectiveError:  # the operation will come upon it, and tell all ranks
             return self.guarded(operation, result)
-        guarded = self.guarded(self.acquainted(operation), result)
+        guarded = self.guarded(self.acquainted(x, operation), result)
         return device.Ordered(self.queue, came, guarded)
 
-    def acquainted(self, operation: Any) -> Any:
+    def acquainted(self, x: Any, operation: Any) -> Any:
         """Find out before the first device array how it travels."""
-        if self.gpus is None and self.queue is not None:
+        assert self.queue is not None
+        if device.number(x) != self.queue.number:
+            text = (
+                f"x lies on GPU {device.number(x)}, this communicator began on "
+                f"{self.queue.number}; one takes arrays of one GPU only"
+            )
+            operation.close()
+            yield from self.agree("a device array", UnsupportedArray(text))
+        if self.gpus is None:
             from .transports import nccl
             from .transports.direct import Direct
             from .transports.staged import Staged

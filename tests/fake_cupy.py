@@ -209,6 +209,19 @@ class Event:
             return self.mark.reached
 
 
+class Device:
+    """One of the process's GPUs, which are all alike here."""
+
+    def __init__(self, id=0):
+        self.id, self.pci_bus_id = id, "0000:00:00.0"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        pass
+
+
 def get_current_stream(device_id=None):
     return getattr(Stream.current, "stream", None) or Gpu.made.default
 
@@ -273,7 +286,7 @@ class ndarray:  # noqa: N801 - CuPy's name
 
     def __init__(self, memory, start, size, dtype):
         self.memory, self.start, self.size = memory, start, size
-        self.dtype, self.gpu = np.dtype(dtype), memory.gpu
+        self.dtype, self.gpu, self.device = np.dtype(dtype), memory.gpu, Device()
         self.data = MemoryPointer(self)
 
     @property
@@ -295,10 +308,6 @@ class ndarray:  # noqa: N801 - CuPy's name
     @property
     def flags(self):
         return types.SimpleNamespace(c_contiguous=True, owndata=self.start == 0)
-
-    @property
-    def device(self):
-        return types.SimpleNamespace(id=0)
 
     @property
     def base(self):
@@ -509,7 +518,7 @@ def install(monkeypatch, gpu):
     module.maximum = ufunc(np.maximum, "maximum")
     module.ElementwiseKernel = ElementwiseKernel
     module.cuda = types.ModuleType("cupy.cuda")
-    module.cuda.Device = lambda: types.SimpleNamespace(pci_bus_id="0000:00:00.0")
+    module.cuda.Device = Device
     module.cuda.Stream, module.cuda.Event = Stream, Event
     module.cuda.get_current_stream = get_current_stream
     module.cuda.alloc_pinned_memory = alloc_pinned_memory

@@ -52,3 +52,13 @@ def test_mpi_that_takes_no_device_memory_is_not_given_any(gpu, cp):
         with pytest.raises(InvalidArgument, match="'auto' or 'staged'"):
             comm.allreduce(x)
         comm.barrier()
+
+
+def test_an_array_on_another_gpu_is_told_on_all_ranks(comm, cp):
+    x, elsewhere = (cp.asarray(np.ones(7, np.float32)) for _ in range(2))
+    comm.allreduce(x)
+    if comm.rank == 0:
+        elsewhere.device = cp.cuda.Device(1)
+    with pytest.raises(UnsupportedArray, match="lies on GPU 1"):
+        comm.allreduce(elsewhere)
+    comm.allreduce(x)
