@@ -157,7 +157,9 @@ def _explain(parser: ArgumentParser, message: str) -> str:
     if "unrecognized" not in message:
         return " ".join(message.split())
     flag = next((w for w in message.split() if w.startswith("--")), "")
-    near = difflib.get_close_matches(flag.split("=")[0], known, n=1)
+    flag = flag.split("=")[0]
+    fields = [name for name in known if name.split(".")[-1] == flag[2:]]
+    near = fields or difflib.get_close_matches(flag, known, n=1)
     hint = f"; perhaps you meant {near[0]}" if near else ""
     return f"{message}{hint}; the flags are {', '.join(known)}"
 

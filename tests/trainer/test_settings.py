@@ -56,6 +56,7 @@ BAD = {
     "--data mnist": "mnist.*digits, imagefolder, synthetic",
     "--algorithm rings": "rings.*auto.*ring",
     "--wire int8": "int8.*float16, bfloat16, float32",
+    "--lr 0.1": "perhaps you meant --optimizer.lr",
     "--epoch 3": "--epoch 3; perhaps you meant --epochs; the flags are .*--output",
     "--epochs many": "epochs.*many",
     "--epochs 0": "--epochs: got 0, expected at least 1",
