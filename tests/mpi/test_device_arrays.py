@@ -1,13 +1,20 @@
 """Device arrays through the communicator, on a stand-in for a GPU that finds races."""
 
 import sys
+from types import SimpleNamespace
 
 import fake_cupy
 import numpy as np
 import pytest
 from device_cases import *  # noqa: F403 - the tests
 
-from collectives import Communicator, InvalidArgument, UnsupportedArray, device
+from collectives import (
+    Communicator,
+    InvalidArgument,
+    Stalled,
+    UnsupportedArray,
+    device,
+)
 from collectives.transports.staged import Staged
 
 pytestmark = pytest.mark.mpi
@@ -62,3 +69,19 @@ def test_an_array_on_another_gpu_is_told_on_all_ranks(comm, cp):
     with pytest.raises(UnsupportedArray, match="lies on GPU 1"):
         comm.allreduce(elsewhere)
     comm.allreduce(x)
+
+
+def test_a_missing_rank_is_told_and_aborts_nccl(gpu, cp):
+    comm = Communicator(timeout_s=1.0)  # left as it is: it cannot be used afterwards
+    x = cp.asarray(np.ones(7, np.float32))
+    comm.allreduce(x)
+    aborted = []
+    comm._end.nccl = SimpleNamespace(
+        abort=lambda: aborted.append(True), supports=lambda dtype: False
+    )
+    if comm.rank == 0 < comm.size - 1:
+        with pytest.raises(Stalled, match="rank 1"):
+            comm.allreduce(x)
+        assert aborted
+        with pytest.raises(Stalled, match="cannot be used since"):
+            comm.allreduce(x)
