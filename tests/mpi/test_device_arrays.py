@@ -20,7 +20,7 @@ from collectives.transports.staged import Staged
 pytestmark = pytest.mark.mpi
 
 
-@pytest.fixture(params=[0, 1, 2], ids="seed {}".format)
+@pytest.fixture(params=[0, 1], ids="seed {}".format)
 def gpu(monkeypatch, request):
     from collectives import kernels
 
@@ -80,7 +80,7 @@ def test_a_missing_rank_is_told_and_aborts_nccl(gpu, cp):
         abort=lambda: aborted.append(True), supports=lambda dtype: False
     )
     if comm.rank == 0 < comm.size - 1:
-        with pytest.raises(Stalled, match="rank 1"):
+        with pytest.raises(Stalled, match="ranks? 1"):
             comm.allreduce(x)
         assert aborted
         with pytest.raises(Stalled, match="cannot be used since"):
