@@ -143,8 +143,8 @@ class Endpoint:
     def guarded(self, operation: Any, result: list[Any]) -> Operation:
         """Run an operation; remember what leaves the communicator unusable."""
         if self.broken is not None:
-            text = "this communicator cannot be used since an operation ended so: "
-            raise type(self.broken)(f"{text}{self.broken}") from self.broken
+            text = f"{self.broken}\n  this communicator cannot be used since then"
+            raise type(self.broken)(text) from self.broken
         try:
             result.append((yield from operation))
         except CollectiveError:  # all ranks have agreed on it, and go on
