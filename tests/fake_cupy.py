@@ -25,7 +25,7 @@ from collectives.arrays import DTYPES
 
 HOST = 0  # the party that is no stream
 
-__all__ = ["Aware", "Gpu", "Race", "Watched", "install"]
+__all__ = ["Gpu", "Race", "install"]
 
 
 class Race(AssertionError):
@@ -440,60 +440,6 @@ def alloc_pinned_memory(nbytes):
     array = np.frombuffer(memory, np.uint8)
     Gpu.made.pinned[array.ctypes.data] = array
     return memory
-
-
-class Watched:
-    """Messages of pinned memory: MPI touches it until they are complete."""
-
-    def __init__(self, point, gpu):
-        self.point, self.gpu, self.rank = point, gpu, point.rank
-
-    def isend(self, data, dst, tag):
-        return self.begun(self.point.isend, data, dst, tag, write=False)
-
-    def irecv(self, data, src, tag):
-        return self.begun(self.point.irecv, data, src, tag, write=True)
-
-    def begun(self, start, data, peer, tag, *, write):
-        array, at = self.gpu.find(data.ctypes.data)
-        where = id(array), at, at + data.nbytes
-        what = "a receive" if write else "a send"
-
-        def touch():
-            self.gpu.by_host(*where, write=write, what=what)
-
-        touch()
-        return types.SimpleNamespace(Test=tested(start(data, peer, tag), touch))
-
-
-class Aware:
-    """Messages of an MPI that takes device memory, and knows of no streams."""
-
-    def __init__(self, point, gpu):
-        self.point, self.gpu, self.rank = point, gpu, point.rank
-
-    def isend(self, data, dst, tag):
-        return self.begun(self.point.isend, data, dst, tag, write=False)
-
-    def irecv(self, data, src, tag):
-        return self.begun(self.point.irecv, data, src, tag, write=True)
-
-    def begun(self, start, data, peer, tag, *, write):
-        def touch():
-            self.gpu.by_host(*data.span(), write=write, what="MPI")
-
-        touch()
-        request = start(data.bytes(), peer, tag)
-        return types.SimpleNamespace(Test=tested(request, touch))
-
-
-def tested(request, touch):
-    def test():
-        done = request.Test()
-        touch()
-        return done
-
-    return test
 
 
 def find(self, address):

@@ -7,8 +7,9 @@ import fake_cupy
 import fake_nccl
 import numpy as np
 import pytest
-from fake_cupy import Aware, Gpu, Race, Watched
-from network import Network
+from fake_cupy import Gpu, Race
+from fake_wire import Aware, Watched
+from network import Network, run
 
 from collectives import algorithms, device
 from collectives.algorithms import pipelined
@@ -86,23 +87,12 @@ def allreduce(
             steps = device.Ordered(queue, device.caller(x), iter(execution))
         running.append(steps)
         results.append((stream, out))
-    run(running, random.Random(seed))
+    run(running, random.Random(seed), most=200_000)
     found = []
     for stream, out in results:
         with stream:
             found.append(out.get())
     return found
-
-
-def run(running, random, most=200_000):
-    """Advance the operations in a random order until all have ended."""
-    for _ in range(most):
-        if not running:
-            return
-        chosen = random.choice(running)
-        if next(chosen, None) is None:
-            running.remove(chosen)
-    raise AssertionError("the operations wait for each other for ever")
 
 
 @pytest.mark.parametrize("in_place", [True, False])

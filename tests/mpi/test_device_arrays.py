@@ -7,6 +7,7 @@ import fake_cupy
 import numpy as np
 import pytest
 from device_cases import *  # noqa: F403 - the tests
+from fake_wire import Watched
 
 from collectives import (
     Communicator,
@@ -40,7 +41,7 @@ def comm(gpu):
     with Communicator(timeout_s=20) as comm:
         end = comm._end
         end.queue = device.Queue()
-        end.messages = Staged(fake_cupy.Watched(end.point, gpu), end.queue)
+        end.messages = Staged(Watched(end.point, gpu), end.queue)
         yield comm
 
 
