@@ -47,6 +47,7 @@ __all__ = [
     "WrongResult",
     "abort_on_exception",
     "algorithms",
+    "gpu",
     "host",
     "pingpong",
     "tuned",

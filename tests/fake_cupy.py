@@ -212,8 +212,14 @@ class Event:
 class Device:
     """One of the process's GPUs, which are all alike here."""
 
-    def __init__(self, id=0):
-        self.id, self.pci_bus_id = id, "0000:00:00.0"
+    current = 0
+
+    def __init__(self, id=None):
+        self.id = Device.current if id is None else id
+        self.pci_bus_id = f"0000:{self.id:02x}:00.0"
+
+    def use(self):
+        Device.current = self.id
 
     def __enter__(self):
         return self
@@ -453,10 +459,10 @@ def find(self, address):
 Gpu.find = find
 
 
-def install(monkeypatch, gpu):
-    """Have ``import cupy`` find this, with one device."""
+def install(monkeypatch, gpu, devices=1):
+    """Have ``import cupy`` find this, with so many devices, all alike."""
     Gpu.made = gpu
-    Stream.current.stream = None
+    Stream.current.stream, Device.current = None, 0
     module = types.ModuleType("cupy")
     module.ndarray, module.empty, module.asarray = ndarray, empty, asarray
     module.add, module.multiply = ufunc(np.add, "add"), ufunc(np.multiply, "multiply")
@@ -465,6 +471,7 @@ def install(monkeypatch, gpu):
     module.ElementwiseKernel = ElementwiseKernel
     module.cuda = types.ModuleType("cupy.cuda")
     module.cuda.Device = Device
+    module.cuda.runtime = types.SimpleNamespace(getDeviceCount=lambda: devices)
     module.cuda.Stream, module.cuda.Event = Stream, Event
     module.cuda.get_current_stream = get_current_stream
     module.cuda.alloc_pinned_memory = alloc_pinned_memory

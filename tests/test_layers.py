@@ -18,7 +18,7 @@ LAYERS = [
     "world proof verify simulate show",
     "device arrays kernels ops scratch reduction transports plan",
     "patience executor work select agreement watch endpoint operations objects choice "
-    "host once tuned explain allreduce mapped aware pingpong",
+    "host once tuned explain allreduce mapped aware pingpong gpu",
     "communicator",
     "frameworks testing doctor",
 ]

@@ -9,25 +9,17 @@ report of a job that has crashed still says which buffer it died of.
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import gpu
 from ..abort import abort_on_exception
 
 MEMORIES = ("host", "cupy", "torch")
 SIZES = 16, 1 << 12, 1 << 16, 1 << 20  # bytes; MPI sends short and long ones otherwise
 TAG = 1
-# What launchers call a process's place on its node: it is needed before MPI begins.
-LOCAL_RANKS = (
-    "OMPI_COMM_WORLD_LOCAL_RANK",
-    "MPI_LOCALRANKID",
-    "MV2_COMM_WORLD_LOCAL_RANK",
-    "PALS_LOCAL_RANKID",
-    "SLURM_LOCALID",
-)
 
 
 class Memory(NamedTuple):
@@ -43,24 +35,20 @@ def memory(name: str) -> Memory:
     if name == "cupy":
         import cupy
 
-        device = cupy.cuda.Device(local_rank() % cupy.cuda.runtime.getDeviceCount())
+        number = (gpu.local_rank() or 0) % cupy.cuda.runtime.getDeviceCount()
+        device = cupy.cuda.Device(number)
         device.use()
         return Memory(cupy.asarray, device.synchronize, cupy.asnumpy)
     if name == "torch":
         import torch
 
-        torch.cuda.set_device(local_rank() % torch.cuda.device_count())
+        torch.cuda.set_device((gpu.local_rank() or 0) % torch.cuda.device_count())
         return Memory(
             lambda data: torch.from_numpy(data).cuda(),
             torch.cuda.synchronize,
             lambda data: data.cpu().numpy(),
         )
     return Memory(np.copy, lambda: None, np.asarray)
-
-
-def local_rank() -> int:
-    """Return the place of this process on its node, as the launcher tells it."""
-    return int(next(filter(None, map(os.environ.get, LOCAL_RANKS)), 0))
 
 
 def sizes(most: int) -> list[int]:
