@@ -77,7 +77,7 @@ def run(
         if claim is not None:
             buffers += ", on GPUs"
         about = meta.describe(options, comm.topology.describe(), left_out, command)
-        if "auto" in taking_part:
+        if "auto" in taking_part and claim is None:
             about["auto"] = ", ".join(chosen(comm, options))
         if claim is not None:
             about["native"] = baselines.said(mpi)
