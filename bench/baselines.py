@@ -83,22 +83,22 @@ def check_reduced(x: Any) -> None:
 
 def native_on_gpu(mpi: Any, op: str) -> Bind:
     """Return ``MPI_Allreduce`` of device memory, of copies where MPI takes none."""
-    return (native if takes_device(mpi) else native_copied)(mpi, op)
+    return (native if refusal(mpi) is None else native_copied)(mpi, op)
 
 
-def takes_device(mpi: Any) -> bool:
-    """Say whether MPI takes device memory, on all ranks."""
-    return all(mpi.allgather(aware.verdict(mpi).aware is True))
+def refusal(mpi: Any) -> str | None:
+    """Say why MPI is given no device memory, alike on all ranks; None if it is."""
+    verdicts = mpi.allgather(aware.verdict(mpi))
+    least = next((str(one) for one in verdicts if one.aware is not True), None)
+    return None if least is None else f"{host.library()} is {least}"
 
 
 def said(mpi: Any) -> str:
     """Say what ``native`` is on GPUs, alike on all ranks."""
-    if takes_device(mpi):
+    reason = refusal(mpi)
+    if reason is None:
         return "MPI_Allreduce of device memory"
-    return (
-        "MPI_Allreduce of a copy in ordinary host memory, and back: "
-        f"{host.library()} is not known to take device memory on all ranks"
-    )
+    return f"MPI_Allreduce of a copy in ordinary host memory, and back: {reason}"
 
 
 def by_torch(dist: Any, op: str, group: Any = None) -> Bind:

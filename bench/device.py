@@ -3,8 +3,8 @@
     mpirun -np 2 python -m bench.device --json device.json
 
 `bench.device_memory` compares our kernels with a copy in the GPU's memory,
-`bench.device_paths` what is sent between GPUs with the links it goes through.  All ranks
-measure at once.
+`bench.device_paths` what is sent between GPUs with the links it goes through.  All
+ranks measure at once.
 """
 
 import sys
@@ -151,18 +151,16 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     add = result.add_argument
-    sizes = {"type": parse_sizes, "metavar": "S,T,..."}
-    add(
+    sizes = partial(add, type=parse_sizes, metavar="S,T,...")
+    sizes(
         "--memory-sizes",
         default=Options.memory_sizes,
         help="bytes of the arrays that kernels work on (64M,256M)",
-        **sizes,
     )
-    add(
+    sizes(
         "--path-sizes",
         default=Options.path_sizes,
         help="bytes to copy and to send (16M,64M,256M)",
-        **sizes,
     )
     add("-n", "--iters", type=int, default=Options.iters, help="timed turns (20)")
     add("-w", "--warmup", type=int, default=Options.warmup, help="before them (3)")

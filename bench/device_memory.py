@@ -25,9 +25,7 @@ TRAFFIC = {"copy": 2, "add": 3, "scale": 2}  # times the bytes of an array
 GOAL = 0.85  # of the bandwidth of the copy
 
 
-def rates(
-    dtype: str, nbytes: int, options: Any, mpi: Any, place: Any
-) -> list[Rate]:
+def rates(dtype: str, nbytes: int, options: Any, mpi: Any, place: Any) -> list[Rate]:
     """Measure kernels on arrays of ``nbytes`` of a type, alike on all ranks."""
     one = elements.encode(dtype, np.ones(1))[0]
     a, b = (place.empty(nbytes // one.itemsize, one.dtype) for _ in range(2))

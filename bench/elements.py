@@ -52,9 +52,10 @@ def tensor(data: Any) -> Any:
         RuntimeError: it lies on a GPU, and torch sees none.
     """
     import torch
+    from torch.utils.dlpack import from_dlpack
 
     if isinstance(data, torch.Tensor):
         return data
     if not isinstance(data, np.ndarray) and not torch.cuda.is_available():
         raise RuntimeError(f"torch {torch.__version__} sees no GPU")
-    return torch.from_dlpack(data)
+    return from_dlpack(data)

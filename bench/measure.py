@@ -1,13 +1,12 @@
 """Measure: time the contenders side by side.
 
 Every call is timed on its own, from a barrier, and takes as long as on the slowest
-rank: no rank's work hides behind another's, and nobody starts the next call early;
-`bench.place` says when it has ended.  The
-contenders take turns, iteration by iteration, each time another one first, so that
-whatever disturbs the machine disturbs them alike.  A turn begins with calls that are
-not timed: they wake the cores and bring code and buffers back to the caches, as in a
-loop of their own.  Else a contender would pay for what its predecessor left behind, and
-that is always the same one.
+rank: no rank's work hides behind another's, and nobody starts the next call early.
+`bench.place` says when a call has ended.  The contenders take turns, iteration by
+iteration, each time another one first, so that whatever disturbs the machine disturbs
+them alike.  A turn begins with calls that are not timed: they wake the cores and bring
+code and buffers back to the caches, as in a loop of their own.  Else a contender would
+pay for what its predecessor left behind, and that is always the same one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,7 +59,8 @@ def measure(
     """Yield the rows of one size after the other, alike on all ranks.
 
     Two buffers are allocated once, by ``empty(count, dtype)``, by default that of
-    ``place``, for the largest size.  The passes of ``roofline`` take turns with the contenders.
+    ``place``, for the largest size.  The passes of ``roofline`` take turns with the
+    contenders.
     """
     inputs = Inputs(options.dtype, options.op, mpi.size, options.seed)
     counts = options.counts()
@@ -143,7 +143,8 @@ def race(
                 wrong[j] = inputs.wrong(place.get(buffer))
     mpi.Allreduce(MPI.IN_PLACE, times, MPI.MAX)
     mpi.Allreduce(MPI.IN_PLACE, wrong, MPI.SUM)
-    return Raced(*times, wrong)
+    seconds, device = times
+    return Raced(seconds, device, wrong)
 
 
 def untimed(nbytes: int) -> int:

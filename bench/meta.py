@@ -90,6 +90,8 @@ def cuda_versions() -> dict[str, str]:
     torch = sys.modules.get("torch")
     if torch is not None and torch.version.cuda is not None:
         found["torch cuda"] = str(torch.version.cuda)
+        if torch.cuda.is_available() and torch.distributed.is_nccl_available():
+            found["torch nccl"] = ".".join(map(str, torch.cuda.nccl.version()))
     return found
 
 

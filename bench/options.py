@@ -227,8 +227,8 @@ def parse_algorithms(text: str, device: str = "cuda") -> tuple[str, ...]:
     unknown = [name for name in names if name not in known()]
     if unknown:
         raise WrongUsage(
-            f"--algorithms: unknown algorithm {', '.join(map(repr, unknown))}; choose from all, "
-            f"{', '.join(known())}"
+            f"--algorithms: unknown algorithm {', '.join(map(repr, unknown))}; choose "
+            f"from all, {', '.join(known())}"
         )
     return tuple(names)
 

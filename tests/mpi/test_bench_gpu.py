@@ -24,7 +24,9 @@ def gpu(monkeypatch):
 
 
 def test_all_contenders_are_right_on_a_shared_gpu(mpi):
-    options = Options(("ring", "auto", "native", "gloo", "nccl"), share_gpu=True, **SMALL)
+    options = Options(
+        ("ring", "auto", "native", "gloo", "nccl"), share_gpu=True, **SMALL
+    )
     found, rows = run(options, mpi.COMM_WORLD)
     assert {row.algorithm for row in rows} == {"ring", "auto", "native"}
     assert [row for row in rows if row.wrong != 0] == []
