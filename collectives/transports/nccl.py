@@ -66,7 +66,7 @@ class Nccl:
         return dtype.name in TYPES
 
     def empty(self, nbytes: int) -> Any:
-        """Return registered memory as CuPy's MemoryPointer, None if there is none.
+        """Return registered memory as a CuPy array of bytes, None if there is none.
 
         All ranks call it in the same order.
         """

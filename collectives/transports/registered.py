@@ -18,8 +18,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import mapped
-from ..device import Queue
+from ..device import Queue, library
 
 log = logging.getLogger("collectives")
 
@@ -64,7 +66,7 @@ class Registered:
         self.mixed: set[tuple[Any, int]] = set()
 
     def empty(self, nbytes: int) -> Any:
-        """Return new memory as CuPy's MemoryPointer, or None: take ordinary memory.
+        """Return new memory as a CuPy array of bytes, or None: take ordinary memory.
 
         All ranks call it in the same order.  Memory whose arrays are gone is freed.
         """
@@ -85,16 +87,17 @@ class Registered:
         block = Block(address.value, nbytes, number)
         self.blocks.append(block)
         self.blocks.sort()
-        return self.pointer(block)
+        return self.array(block)
 
-    def pointer(self, block: Block) -> Any:
-        """Return a block as CuPy takes it, and note when nobody has it any more."""
+    def array(self, block: Block) -> Any:
+        """Return a block as an array, and note when nobody has it any more."""
         owner, cuda = Owner(), self.queue.cuda
         weakref.finalize(owner, self.dropped.append, block).atexit = False
         memory = cuda.UnownedMemory(
             block.address, block.nbytes, owner, self.queue.number
         )
-        return cuda.MemoryPointer(memory, 0)
+        pointer = cuda.MemoryPointer(memory, 0)
+        return library().ndarray((block.nbytes,), np.uint8, pointer)
 
     def concerns(self, group: Any, nbytes: int) -> bool:
         """Say whether the group has to agree on where a call's data lies.
