@@ -236,8 +236,9 @@ def cupy_module(library):
 
     class NcclError(RuntimeError):
         def __init__(self, status):
-            if status > 5:
+            if status > REMOTE:
                 raise KeyError(status)  # so it does
+            self.status = status
             super().__init__(f"NCCL_ERROR_{status}: unhandled")
 
     class NcclCommunicator:

@@ -16,7 +16,7 @@ from ..errors import UnsupportedArray
 
 OLDEST = 14  # CuPy, whose binding blocks all threads before, and has other ids
 IN_PROGRESS = 7
-# CuPy makes its exception of codes 1 to 5; of later ones it raises KeyError(code).
+# CuPy has names for the first codes; for a later one it raises KeyError(code).
 LATER = {
     6: "ncclRemoteError: a rank has ended, or the network fails",
     8: "ncclTimeout: a rank has not answered in time",
@@ -122,13 +122,13 @@ class Member:
             raise self.error
         if self.comm is None:
             return False
-        try:
-            with translated(self.nccl):
+        with translated(self.nccl):
+            try:
                 self.comm.check_async_error()
-        except RuntimeError as error:
-            if getattr(error.__cause__, "args", None) == (IN_PROGRESS,):
+            except (self.nccl.NcclError, KeyError) as error:
+                if getattr(error, "status", error.args[0]) != IN_PROGRESS:
+                    raise
                 return False
-            raise
         return True
 
     def allreduce(self, at: int, count: int, type_: int, op: int, stream: int) -> None:
