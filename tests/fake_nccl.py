@@ -9,7 +9,6 @@ ranks of a call, at the same offset, or on none.
 `Library` is what happens; `Cupy` and `Nccl4py` are the two packages that call it.
 """
 
-import ctypes
 import sys
 import threading
 import types

@@ -23,7 +23,8 @@ LAYERS = [
     "frameworks testing doctor",
 ]
 LAYER = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
-OPTIONAL = ["mpi4py", "torch", "cupy", "jax", "nccl"]  # imported by the file that needs it
+# Imported by the file that needs it.
+OPTIONAL = ["mpi4py", "torch", "cupy", "jax", "nccl"]
 NEAR_THE_WIRE = {"transports", "frameworks"}
 PACKAGES = ["trainer", "bench", "mpi_hosts"]  # users of the public API
 

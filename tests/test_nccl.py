@@ -342,7 +342,7 @@ A, B = Seat("a", 22809, ""), Seat("b", 22809, "")
     [
         ([A, B, A._replace(gpu="c")], None),
         ([A, B, Seat("c", None, "no CuPy")], "rank 2: no CuPy"),
-        ([A, B, Seat("c", 23004, "")], "NCCL is 2.28.9 on rank 0 and 2.30.4 on rank 2"),
+        ([A, B, Seat("c", 23004, "")], "NCCL is 2.28.9 on rank 0, 2.30.4 on rank 2"),
         ([A, B, A], "ranks 0 and 2 share a GPU: start all with NCCL_MULTI_RANK_GPU_EN"),
         ([A._replace(host=h) for h in "xyz"], None),
         ([A._replace(host=h) for h in "xyx"], "ranks 0 and 2 share"),

@@ -1,8 +1,8 @@
 """Bindings: the Python packages that can call NCCL, and what they are asked for.
 
-``nccl4py`` is taken where it is installed, since its communicators can be given up while
-they are being made; else CuPy's own binding.  ``COLLECTIVES_NCCL`` names one.  Ranks may
-take different ones: what has to agree is the version of the library (`seats`).
+``nccl4py`` is taken where it is installed, since its communicators can be given up
+while they are being made; else CuPy's own binding.  ``COLLECTIVES_NCCL`` names one.
+Ranks may take different ones: what has to agree is the version of the library.
 Types and operations have the numbers of nccl.h, which never change.
 """
 
@@ -66,7 +66,9 @@ class Member(Protocol):
     ) -> None:
         """Combine what all have, a piece for each."""
 
-    def allgather(self, mine: int, at: int, count: int, type_: int, stream: int) -> None:
+    def allgather(
+        self, mine: int, at: int, count: int, type_: int, stream: int
+    ) -> None:
         """Give all every rank's piece."""
 
     def handle(self) -> int:

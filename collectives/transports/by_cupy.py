@@ -94,7 +94,8 @@ class Member:
         self, nccl: Any, size: int, unique: bytes, rank: int, gpu: Any
     ) -> None:
         """Begin to join."""
-        self.nccl, self.comm = nccl, None
+        self.nccl = nccl
+        self.comm: Any = None
         self.error: Exception | None = None
         self.lock, self.left = threading.Lock(), False
         self.thread = threading.Thread(
@@ -157,7 +158,9 @@ class Member:
         with translated(self.nccl):
             self.comm.reduceScatter(at, mine, count, type_, op, stream)
 
-    def allgather(self, mine: int, at: int, count: int, type_: int, stream: int) -> None:
+    def allgather(
+        self, mine: int, at: int, count: int, type_: int, stream: int
+    ) -> None:
         """Call ncclAllGather."""
         with translated(self.nccl):
             self.comm.allGather(mine, at, count, type_, stream)

@@ -129,7 +129,9 @@ class Member:
         with translated(self.nccl):
             self.nccl.reduce_scatter(at, mine, count, type_, op, self.comm, stream)
 
-    def allgather(self, mine: int, at: int, count: int, type_: int, stream: int) -> None:
+    def allgather(
+        self, mine: int, at: int, count: int, type_: int, stream: int
+    ) -> None:
         """Call ncclAllGather."""
         with translated(self.nccl):
             self.nccl.all_gather(mine, at, count, type_, self.comm, stream)

@@ -39,7 +39,7 @@ class Block(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the data of a call lies: the number of a block, and bytes from its start."""
+    """Where a call's data lies: the number of a block, and bytes from its start."""
 
     number: int
     offset: int

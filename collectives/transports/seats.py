@@ -12,7 +12,7 @@ src/init.cc and src/misc/utils.cc of 2.30.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..device import library
@@ -47,6 +47,17 @@ def seat() -> Seat:
         return Seat(gpu, None, str(error), shares, host)
 
 
+def sharing(environment: Mapping[str, str], version: int) -> str:
+    """Say whether ranks may share a GPU where this is every rank's environment."""
+    if environment.get(HOST, "").strip():
+        return f"takes ranks that share a GPU if their {HOST} differ"
+    if environment.get(MULTI, "").strip() != "1":
+        return f"takes one rank a GPU (to share: {CURE})"
+    if version < SEVERAL:
+        return f"takes one rank a GPU ({MULTI} is known since NCCL 2.30)"
+    return "takes ranks that share a GPU"
+
+
 def unusable(seats: Sequence[Seat], topology: Topology) -> str | None:
     """Say why group calls become messages; None if NCCL carries them out.
 
@@ -58,8 +69,8 @@ def unusable(seats: Sequence[Seat], topology: Topology) -> str | None:
         if one.version is None:
             return f"messages, rank {rank}: {one.lack}"
         if one.version != seats[0].version:
-            first, other = (nccl_version(s.version or 0) for s in (seats[0], one))
-            return f"messages, NCCL is {first} on rank 0 and {other} on rank {rank}"
+            versions = [nccl_version(s.version or 0) for s in (seats[0], one)]
+            return f"messages, NCCL is {' on rank 0, '.join(versions)} on rank {rank}"
     for node in topology.nodes:
         for i, rank in enumerate(node):
             for other in node[:i]:
