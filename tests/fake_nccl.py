@@ -16,7 +16,7 @@ from functools import reduce
 
 import fake_cupy
 import numpy as np
-from fake_cupy import launch_accesses, merge
+from fake_cupy import launch_accesses, merge, narrow, widen
 
 DTYPES = [*map(np.dtype, "i1 u1 i4 u4 i8 u8 f2 f4 f8 u2".split())]  # of nccl.h
 FLOAT32 = 7
@@ -63,11 +63,10 @@ class Meeting:
             kind, n, dtype, op, root = calls[0].same()
             given = [call.send.values().copy() for call in calls]
             if op is not None:
-                combine = UFUNCS[OPS[op]]
-                if dtype == BFLOAT16:
-                    combine = fake_cupy.BFLOAT16[f"bfloat16_{OPS[op]}"]
+                combine, half = UFUNCS[OPS[op]], dtype == BFLOAT16
                 with np.errstate(all="ignore"):
-                    total = reduce(combine, given)
+                    total = reduce(combine, map(widen, given) if half else given)
+                total = narrow(total) if half else total
             for rank, call in zip(ranks, calls, strict=True):
                 if kind == "allreduce" or (kind == "reduce" and rank == root):
                     call.recv.values()[...] = total

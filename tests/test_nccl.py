@@ -392,6 +392,11 @@ def test_what_keeps_a_binding_from_being_used_is_told(gpu, monkeypatch):
     monkeypatch.setitem(sys.modules, "nccl", None)
     with pytest.raises(UnsupportedArray, match=r"nccl4py cannot be used.*pip install"):
         bindings.find()
+    monkeypatch.setenv(bindings.VARIABLE, "cupy")
+    monkeypatch.setattr(sys.modules["cupy.cuda.nccl"], "available", True)
+    monkeypatch.delattr(sys.modules["cupy.cuda.nccl"], "get_version")
+    with pytest.raises(UnsupportedArray, match="cupy: AttributeError"):
+        bindings.find()
     monkeypatch.setenv(bindings.VARIABLE, "rccl")
     with pytest.raises(UnsupportedArray, match="choose from nccl4py, cupy"):
         bindings.find()

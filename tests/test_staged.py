@@ -217,6 +217,11 @@ LOOKS = {  # where the host asks whether an event has come
 }
 
 
+@pytest.fixture
+def race_engine(gpu, monkeypatch):
+    return fake_nccl.install(monkeypatch, gpu)
+
+
 def races(gpu):
     """Say whether a race is found in one of some runs."""
     for seed in range(20):
@@ -228,12 +233,12 @@ def races(gpu):
     return False
 
 
-def test_with_all_waits_there_is_no_race(gpu, engine):
+def test_with_all_waits_there_is_no_race(gpu, race_engine):
     assert not races(gpu)
 
 
 @pytest.mark.parametrize("what", WAITS)
-def test_a_stream_that_does_not_wait_is_found_out(gpu, engine, monkeypatch, what):
+def test_a_stream_that_does_not_wait_is_found_out(gpu, race_engine, monkeypatch, what):
     wait = fake_cupy.Stream.wait_event
     where, nth = WAITS[what]
     lines = []
@@ -253,7 +258,7 @@ def test_a_stream_that_does_not_wait_is_found_out(gpu, engine, monkeypatch, what
 
 
 @pytest.mark.parametrize("what", LOOKS)
-def test_a_host_that_does_not_look_is_found_out(gpu, engine, monkeypatch, what):
+def test_a_host_that_does_not_look_is_found_out(gpu, race_engine, monkeypatch, what):
     done = fake_cupy.Event.done.fget
 
     def sometimes(self):

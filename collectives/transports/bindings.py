@@ -117,6 +117,8 @@ def find() -> Binding:
             binding.version()
         except UnsupportedArray as error:
             lacks.append(str(error))
+        except Exception as error:  # a package that is broken is none
+            lacks.append(f"{name}: {type(error).__name__}: {error}")
         else:
             return binding
     raise UnsupportedArray(lacks[-1])

@@ -30,13 +30,13 @@ def load() -> "CuPy":
     Raises:
         UnsupportedArray: CuPy, or NCCL itself, is missing or too old.
     """
-    version = str(library().__version__)
-    if int(version.partition(".")[0]) < OLDEST:
-        raise UnsupportedArray(f"CuPy {version} is too old for NCCL: {EXTRAS}")
+    cupy = library()
     try:
         import cupy.cuda.nccl as nccl
     except ImportError as error:
         raise UnsupportedArray(f"NCCL cannot be loaded ({error}): {EXTRAS}") from None
+    if int(cupy.__version__.partition(".")[0]) < OLDEST:
+        raise UnsupportedArray(f"CuPy {cupy.__version__} is too old for NCCL: {EXTRAS}")
     if not nccl.available:
         raise UnsupportedArray(f"CuPy finds no libnccl.so.2: {EXTRAS}")
     return CuPy(nccl)
