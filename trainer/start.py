@@ -32,13 +32,23 @@ from trainer.sampler import Sampler, TestSampler
 from trainer.settings import Settings, parse
 
 
-def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | None:
+def agree_on(comm: Any, argv: Sequence[str]) -> Settings:
+    """Return the settings of the command line, as rank 0 has read it.
+
+    Raises:
+        InvalidArgument: on all ranks, if it has a mistake.
+    """
+    return agree.on_root(comm, lambda: parse(argv))
+
+
+def prepare(
+    comm: Any, settings: Settings, place: Place, interrupt: Interrupt
+) -> Training | None:
     """Return a training that can start, or None after a dry run.
 
     Raises:
         InvalidArgument: on all ranks, whichever rank found a mistake.
     """
-    settings = agree.on_root(comm, lambda: parse(argv))
     recorder = Recorder(sys.stdout if comm.rank == 0 else None)
     if settings.dry_run:
         module = dataset.find(settings.data)
@@ -51,6 +61,10 @@ def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | 
         return None
     use_cores(comm)
     memory.keep_freed()
+    values, compiled = settings.recipe, settings.compile
+    agree.together(
+        comm, lambda: precision.check(values.precision, place, compiled=compiled)
+    )
     content = None
     if settings.resume is not None:
         content = agree.on_root(comm, lambda: resumed(settings))
@@ -59,7 +73,10 @@ def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | 
     sampler = agree.together(comm, lambda: cut(settings, comm, len(training)))
     for line in plan.headline(settings, comm.topology, len(training)):
         recorder.line(line)
-    run = assemble(comm, settings, recorder, interrupt, sampler, (training, test))
+    if place.on_gpu:
+        recorder.line(f"rank 0 on {place.describe()}")
+    run = assemble(comm, settings, place, (sampler, training, test))
+    run.recorder, run.interrupt = recorder, interrupt
     if content is not None:
         state.restore(run, content)
         recorder.line(f"resumed at epoch {run.epoch}, update {run.step}")
