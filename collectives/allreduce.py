@@ -68,8 +68,7 @@ def prepare_allreduce(
         )
     scales = float(prescale), float(postscale)
     count = array.data.size
-    host = isinstance(array.data, np.ndarray)
-    asked = array.dtype, count, op, algorithm, scales, wire, deterministic, host
+    asked = (array.dtype, count, op, algorithm, scales, wire, deterministic, array.host)
     if asked not in end.planned:
         end.planned[asked] = planned(end, *asked)
         plain = scales == (1.0, 1.0) and wire is None and not deterministic
@@ -95,6 +94,7 @@ def planned(
     reduction = Reduction.of(
         op, dtype, end.size, wire=wire, scales=scales, deterministic=deterministic
     )
+    joined = len(end.topology.nodes) == 1 and end.device.joins(reduction.work)
     choices = [
         select.choose(
             algorithm,
@@ -106,7 +106,7 @@ def planned(
                 and end.adds(dtype, reduction.op),
                 dtype=dtype_class(reduction.wire.name),
                 registered=registered,
-                engine=end.alone if host else end.joined(reduction.work),
+                engine=end.alone if host else joined,
             ),
             end.machine,
             table=end.tuned.table if host else None,

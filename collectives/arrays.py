@@ -61,6 +61,11 @@ class Array(NamedTuple):
     shape: tuple[int, ...]
     wrap: Callable[[np.ndarray, tuple[int, ...]], Any]  # flat storage -> caller's kind
 
+    @property
+    def host(self) -> bool:
+        """Whether it lies in the memory of the host."""
+        return isinstance(self.data, np.ndarray)
+
     def empty(self, count: int) -> Any:
         """Return new flat storage of ``count`` elements beside this one."""
         return empty_like(self.data, count, self.data.dtype)
@@ -245,7 +250,7 @@ def output_for(x: Array, out: Any) -> Array:
             f"out has {result.data.size} elements of {result.dtype.name}, the "
             f"result has {x.data.size} of {x.dtype.name}"
         )
-    if isinstance(result.data, np.ndarray) != isinstance(x.data, np.ndarray):
+    if result.host != x.host:
         raise UnsupportedArray(
             "out and input: one lies on a device, the other on the host; pass both of "
             "a kind"

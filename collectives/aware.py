@@ -70,45 +70,33 @@ def agreed(mpi: Any, asked: str = "auto") -> str:
 
     ``device`` hands their addresses to MPI, ``staged`` copies them through host memory.
     ``auto`` takes ``device`` only where every rank's verdict is that MPI takes it.
-    Rank 0 logs what was decided.  All ranks call it together.
+    Rank 0 logs what was decided.  All ranks call it together, with the same choice.
 
     Raises:
-        InvalidArgument: on all ranks, if one asks for what is none of the choices, or
-            for another one than rank 0, or if ``device`` is asked for and the MPI of a
-            rank is not known to take device memory.
+        InvalidArgument: on all ranks, if ``device`` is asked for and the MPI of a rank
+            is not known to take device memory.
     """
-    everybody = mpi.allgather((asked, verdict(mpi)))
-    transport = decided(everybody, host.library())
+    verdicts = mpi.allgather(verdict(mpi))
+    transport = decided(asked, verdicts, host.library())
     if mpi.rank == 0:
-        least = min((found for _, found in everybody), key=lambda v: rating(v.aware))
+        least = min(verdicts, key=lambda found: rating(found.aware))
         log.info("device arrays: %s; %s is %s", transport, host.library(), least)
     return transport
 
 
-def decided(everybody: list[tuple[str, Verdict]], library: str) -> str:
-    """Return the transport for what the ranks ask for, and their verdicts.
+def decided(asked: str, verdicts: list[Verdict], library: str) -> str:
+    """Return the transport for what is asked for, and the verdicts of all ranks.
 
     Raises:
         InvalidArgument: as for `agreed`.
     """
-    first = everybody[0][0]
-    for rank, (asked, found) in enumerate(everybody):
-        if asked not in CHOICES:
-            raise InvalidArgument(
-                f"gpu_transport={asked!r} (rank {rank}): choose from "
-                f"{', '.join(CHOICES)}"
-            )
-        if asked != first:
-            raise InvalidArgument(
-                f"gpu_transport: rank {rank} asks for {asked!r}, rank 0 for {first!r}; "
-                "all ranks must ask for the same"
-            )
+    for rank, found in enumerate(verdicts):
         if asked == "device" and found.aware is not True:
             raise InvalidArgument(
                 f"gpu_transport='device': on rank {rank} {library} is {found}; take "
                 "'auto' or 'staged', or start with an MPI built for CUDA"
             )
-    if first == "staged" or not all(found.aware for _, found in everybody):
+    if asked == "staged" or not all(found.aware for found in verdicts):
         return "staged"
     return "device"
 

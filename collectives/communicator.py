@@ -5,15 +5,16 @@
         comm.allreduce(array, out=array, op="mean")    # in place
         work = comm.iallreduce(array)                  # total = work.wait()
 
-Every rank makes the same calls in the same order.  Arrays are NumPy arrays, torch CPU
-tensors or objects with a buffer; results are of the same kind.
+Every rank makes the same calls in the same order.  Arrays are of NumPy, CuPy or torch,
+or objects with a buffer; results are of the same kind.  Those on a GPU are results for
+the stream that is the current one where they are taken, by the call or by ``wait()``.
 """
 
 from typing import Any
 
 import numpy as np
 
-from . import allreduce, host, objects, operations, tuned
+from . import allreduce, aware, host, objects, operations, tuned
 from .agreement import digest
 from .allreduce import (
     Allreduce,
@@ -24,6 +25,7 @@ from .allreduce import (
     together,
 )
 from .arrays import dtype_named
+from .device_side import OVERLAPS
 from .endpoint import Endpoint, Operation, detect
 from .errors import InvalidArgument, UnsupportedTopology
 from .explain import explain
@@ -53,12 +55,15 @@ class Communicator:
 
     ``gpu_transport`` says how device arrays travel: ``device`` hands them to MPI,
     ``staged`` copies them through host memory, ``auto`` takes ``device`` only where the
-    MPI library of all ranks says that it takes device memory.
+    MPI library of all ranks says that it takes device memory.  ``overlap`` says what
+    goes on while NCCL is at work within nodes: messages that are ``staged``, messages
+    of ``device`` memory too, where the libraries allow it, or nothing (``off``).  Rank
+    0's arguments count here, too.
 
     Raises:
         UnsupportedTopology: topology or grid do not hold the ranks.
-        InvalidArgument: a file that was asked for is missing or garbage, or
-            ``mpi_comm`` is no communicator.
+        InvalidArgument: a file that was asked for is missing or garbage, an argument is
+            not one of its choices, or ``mpi_comm`` is no communicator.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Communicator:
         machine: Machine | str = "host",
         tuned: str | None = None,
         gpu_transport: str = "auto",
+        overlap: str = "staged",
     ) -> None:
         """Duplicate the communicator and find out how its ranks lie on nodes."""
         from mpi4py import MPI
@@ -82,10 +88,12 @@ class Communicator:
                 "communicator, or none for COMM_WORLD"
             )
         topology = arranged(parent, topology, grid)
-        machine, found = on_rank_0(parent, lambda: known(machine, tuned, topology))
-        self._end = Endpoint(parent, topology, timeout_s, machine)
+        paths = gpu_transport, overlap
+        machine, found, paths = on_rank_0(
+            parent, lambda: (*known(machine, tuned, topology), checked(*paths))
+        )
+        self._end = Endpoint(parent, topology, timeout_s, machine, *paths)
         self._end.tuned, self._tuned = found, tuned
-        self._end.gpu_transport = gpu_transport
         self.rank: int = parent.rank
         self.size: int = parent.size
         self.topology = topology
@@ -203,18 +211,28 @@ class Communicator:
         """Agree once on an in-place `allreduce` of ``x``, to run it many times."""
         return PersistentAllreduce(self, x, op, options)
 
-    def empty(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> Any:
-        """Return a new NumPy array, registered: it lies in memory the node shares.
+    def empty(
+        self,
+        shape: int | tuple[int, ...],
+        dtype: Any = np.float32,
+        *,
+        device: str = "cpu",
+    ) -> Any:
+        """Return a new array, registered with what moves it; uninitialised.
 
-        All ranks call it together, with the same arguments.  Where input and output of
-        a call are registered with its communicator, on all ranks, neighbours read and
-        write them directly, which saves copying.  Uninitialised; valid
-        until MPI is finalised.  Where ``/dev/shm`` has no room, an ordinary array.
+        All ranks call it together, with the same arguments.  On the ``cpu`` it is of
+        NumPy, in memory that the node shares: where input and output of a call are
+        registered with its communicator, on all ranks, neighbours read and write them
+        directly, which saves copying.  Valid until MPI is finalised.  Where
+        ``/dev/shm`` has no room, an ordinary array.  On ``cuda`` it is of CuPy, on this
+        thread's current GPU (`collectives.gpu` chooses one).
 
         Raises:
             ShapeMismatch: the ranks passed different arguments.
+            InvalidArgument: no such device, or an array that cannot be.
+            UnsupportedArray: CuPy is missing.
         """
-        return self._block(operations.empty(self._end, shape, dtype))
+        return self._block(operations.empty(self._end, shape, dtype, device))
 
     @property
     def shared_bytes(self) -> int:
@@ -255,7 +273,8 @@ class Communicator:
             timeout_s=end.timeout_s,
             machine=end.machine,
             tuned=self._tuned,
-            gpu_transport=end.gpu_transport,
+            gpu_transport=end.device.transport,
+            overlap=end.device.overlap,
         )
         part.Free()
         return child
@@ -336,6 +355,21 @@ class Communicator:
     def _start(self, operation: Operation, x: Any = None) -> Work:
         result: list[Any] = []
         return self._lane.submit(self._end.steps(x, operation, result), result)
+
+
+def checked(gpu_transport: str, overlap: str) -> tuple[str, str]:
+    """Check how device arrays shall travel.
+
+    Raises:
+        InvalidArgument: not one of the choices.
+    """
+    for name, asked, choices in (
+        ("gpu_transport", gpu_transport, aware.CHOICES),
+        ("overlap", overlap, OVERLAPS),
+    ):
+        if asked not in choices:
+            raise InvalidArgument(f"{name}={asked!r}: choose from {', '.join(choices)}")
+    return gpu_transport, overlap
 
 
 def arranged(

@@ -1,19 +1,22 @@
 """Device: arrays in the memory of a GPU, and the order of what is done to them.
 
-    caller's stream   ... x written |e0            then, on any stream: the result
+    caller's stream   ... x written |e0            ,-> what uses the result
     our stream                      `-> kernels |e1
-    host                                        `- seen: the operation has ended
 
 Arrays are CuPy's, or CUDA tensors of torch, which share their memory with a CuPy array.
-An operation waits for what the caller's stream has been given before the call, and ends
-when the host has seen its last kernel end: so nobody has to wait for our streams.
+An operation waits for what the caller's stream has been given before the call.  It has
+ended when its last kernel is queued; whoever takes the result has his current stream
+wait for that kernel, and the host goes on.  So it is with torch.distributed over NCCL.
 Nothing here is imported, nor any CUDA library, before a device array comes along.
 """
 
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from .errors import UnsupportedArray
 
@@ -54,22 +57,30 @@ def flat(x: Any, storage: Any) -> Any:
 
 
 class Caller(NamedTuple):
-    """The stream on which the caller works, and an event at its end."""
+    """The stream on which the caller works, an event at its end, and how to ask again.
+
+    ``current()`` returns the stream on which the calling thread works then.
+    """
 
     stream: Any
     ready: Any
+    current: Callable[[], Any]
 
 
 def caller(x: Any) -> Caller:
     """Mark where the caller's stream is now; called on the caller's thread."""
     cuda = library().cuda
     torch = sys.modules.get("torch")
+    current = cuda.get_current_stream
     if torch is not None and isinstance(x, torch.Tensor):
-        current = torch.cuda.current_stream(x.device)
-        stream = cuda.ExternalStream(current.cuda_stream)
-    else:
-        stream = cuda.get_current_stream()
-    return Caller(stream, stream.record(cuda.Event(disable_timing=True)))
+        current = partial(of_torch, torch, x.device)
+    stream = current()
+    return Caller(stream, stream.record(cuda.Event(disable_timing=True)), current)
+
+
+def of_torch(torch: Any, where: Any) -> Any:
+    """Return torch's current stream on a device, as a stream of CuPy."""
+    return library().cuda.ExternalStream(torch.cuda.current_stream(where).cuda_stream)
 
 
 def number(x: Any) -> int:
@@ -92,6 +103,11 @@ class Queue:
             )
 
     @property
+    def streams(self) -> tuple[Any, ...]:
+        """All of them."""
+        return self.kernels, self.down, self.up
+
+    @property
     def gpu(self) -> Any:
         """A context in which the GPU is the current one of this thread."""
         return self.cuda.Device(self.number)
@@ -99,6 +115,16 @@ class Queue:
     def record(self, stream: Any) -> Any:
         """Return an event that comes when ``stream`` has done all it has now."""
         return stream.record(self.cuda.Event(disable_timing=True))
+
+
+def allocate(nbytes: int) -> Any:
+    """Return new bytes of the current GPU that come from no pool.
+
+    What was done before to memory of a pool may still be under way on other streams.
+    """
+    cupy = library()
+    memory = cupy.cuda.Memory(nbytes)
+    return cupy.ndarray((nbytes,), np.uint8, cupy.cuda.MemoryPointer(memory, 0))
 
 
 HERE = threading.local()  # .ordered: the operation that this thread carries on
@@ -114,19 +140,22 @@ def empty(count: int, storage: Any) -> Any:
     with now.came.stream:
         memory = library().empty(count, storage)
     now.queue.kernels.wait_event(now.queue.record(now.came.stream))
+    now.held.append(memory)
     return memory
 
 
 class Ordered:
     """The steps of an operation, each carried out with our stream as current one.
 
-    They begin after ``came.ready`` and end when the kernels have.
+    They begin after ``came.ready``.  What the last kernels use is held until
+    `hand_over`: dropped before, it could be given to somebody who does not wait.
     """
 
-    def __init__(self, queue: Queue, came: Caller, steps: Any) -> None:
+    def __init__(self, queue: Queue, came: Caller, steps: Any, x: Any = None) -> None:
         """Nothing is done before the first step."""
-        self.queue, self.came = queue, came
-        self.steps = self.surrounded(queue, came, steps)
+        self.queue, self.came, self.held = queue, came, [x]
+        self.ended: Any = None  # an event after the last kernel
+        self.steps = self.surrounded(steps)
 
     def __iter__(self) -> Iterator[int]:
         """Return the steps."""
@@ -142,12 +171,29 @@ class Ordered:
         """Give the operation up."""
         self.steps.close()
 
-    def surrounded(
-        self, queue: Queue, came: Caller, steps: Any
-    ) -> Generator[int, None, None]:
-        """Wait for the caller's stream before, and for ours afterwards."""
-        queue.kernels.wait_event(came.ready)
+    def surrounded(self, steps: Any) -> Generator[int, None, None]:
+        """Wait for the caller's stream before, and mark the end."""
+        self.queue.kernels.wait_event(self.came.ready)
         yield from steps
-        ended = queue.record(queue.kernels)
-        while not ended.done:
-            yield 0
+        self.ended = self.queue.record(self.queue.kernels)
+
+    def hand_over(self) -> None:
+        """Have this thread's current stream wait for the result, and the caller's."""
+        if self.ended is not None:
+            with self.queue.gpu:
+                self.came.current().wait_event(self.ended)
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Drop what was held: it goes back to the caller's stream, which waits."""
+        if self.held and self.ended is not None:
+            self.came.stream.wait_event(self.ended)
+            self.held.clear()
+
+    __del__ = let_go
+
+
+def hand_over(steps: Any) -> None:
+    """Hand over what an operation has done, if it was on device arrays."""
+    if type(steps) is Ordered:
+        steps.hand_over()

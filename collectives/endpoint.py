@@ -12,17 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from . import aware, device, select
+from . import device, select
 from .agreement import Agreement
 from .arrays import DType
-from .device import Queue
-from .errors import (
-    CollectiveError,
-    InvalidArgument,
-    RankFailed,
-    Stalled,
-    UnsupportedArray,
-)
+from .device_side import DeviceSide
+from .errors import CollectiveError, InvalidArgument, RankFailed, Stalled
 from .executor import Execution
 from .machine import Machine
 from .patience import Patience
@@ -59,7 +53,13 @@ class Endpoint:
     """What the operations of one communicator share."""
 
     def __init__(
-        self, parent: Any, topology: Topology, timeout_s: float, machine: Machine
+        self,
+        parent: Any,
+        topology: Topology,
+        timeout_s: float,
+        machine: Machine,
+        gpu_transport: str,
+        overlap: str,
     ) -> None:
         """Duplicate ``parent`` for private use."""
         from .transports.mpi import Library, PointToPoint, adds, dead, failed
@@ -74,11 +74,7 @@ class Endpoint:
         self.adds, self.failed, self.dead = adds, failed, dead
         self.point, self.library = PointToPoint(self.mpi), Library(self.mpi)
         self.shared: Any = None  # the engine of the node
-        self.queue: Queue | None = None  # streams, from the first device array on
-        self.gpu_transport = "auto"
-        self.messages: Any = None  # of device memory
-        self.nccl: Any = None  # the engine of the GPUs of a node
-        self.gpus: list[Any] | None = None  # every rank's, when they are known
+        self.device = DeviceSide(self, gpu_transport, overlap)
         self.alone = False  # all ranks are on it
         self.agreement = Agreement(control, self.heed)
         self.watch = Watch(alarm, self.report, timeout_s)
@@ -104,41 +100,7 @@ class Endpoint:
         """
         if type(x) is np.ndarray or not device.on_device(x):
             return self.guarded(operation, result)
-        try:
-            if self.queue is None:
-                self.queue = device.Queue(device.number(x))
-            came = device.caller(x)
-        except CollectiveError:  # the operation will come upon it, and tell all ranks
-            return self.guarded(operation, result)
-        guarded = self.guarded(self.acquainted(x, operation), result)
-        return device.Ordered(self.queue, came, guarded)
-
-    def acquainted(self, x: Any, operation: Any) -> Any:
-        """Find out before the first device array how it travels."""
-        assert self.queue is not None
-        if device.number(x) != self.queue.number:
-            text = (
-                f"x lies on GPU {device.number(x)}, this communicator began on "
-                f"{self.queue.number}; one takes arrays of one GPU only"
-            )
-            operation.close()
-            yield from self.agree("a device array", UnsupportedArray(text))
-        if self.gpus is None:
-            from .transports import nccl
-            from .transports.direct import Direct
-            from .transports.staged import Staged
-
-            yield from self.agree("a collective on device arrays")
-            transport = aware.agreed(self.mpi, self.gpu_transport)
-            if self.messages is None:
-                kind = Direct if transport == "device" else Staged
-                self.messages = kind(self.point, self.queue)
-            self.gpus = self.mpi.allgather(nccl.seat())
-            reason = nccl.unusable(self.gpus, self.topology)
-            if reason is None:
-                self.nccl = nccl.Nccl(self.passing(self.private[1]), self.queue)
-            self.tell(f"GPUs of a node: {reason or 'NCCL'}")
-        return (yield from operation)
+        return self.device.steps(x, operation, result)
 
     def guarded(self, operation: Any, result: list[Any]) -> Operation:
         """Run an operation; remember what leaves the communicator unusable."""
@@ -162,8 +124,7 @@ class Endpoint:
         if self.broken is not None:
             return self.broken
         ABANDONED.append(self)
-        if self.nccl is not None:
-            self.nccl.abort()
+        self.device.abort()
         if isinstance(error, Stalled | RankFailed):
             self.broken = error
         elif self.failed(error):
@@ -246,25 +207,14 @@ class Endpoint:
         source: Any = None,
     ) -> Operation:
         """Run a plan on flat storage ``data``; the input may lie in ``source``."""
-        host = isinstance(data, np.ndarray)
-        engine = self.shared if host else self.nccl
+        point, engine = self.point, self.library if plan.native else self.shared
+        if not isinstance(data, np.ndarray):
+            point, engine = self.device.messages, self.device.engine
         self.running = Execution(
-            plan,
-            data,
-            dtype,
-            op,
-            self.point if host else self.messages,
-            wire=wire,
-            source=source,
-            engine=self.library if plan.native else engine,
+            plan, data, dtype, op, point, wire=wire, source=source, engine=engine
         )
         yield from self.running
         self.running = None
-
-    def joined(self, dtype: DType) -> bool:
-        """Say whether NCCL joins all ranks' GPUs, and has the type."""
-        one = len(self.topology.nodes) == 1 and self.nccl is not None
-        return bool(one and self.nccl.supports(dtype))
 
     def plan(
         self,
@@ -274,19 +224,18 @@ class Endpoint:
         dtype: DType,
         root: int | None = None,
         *,
+        host: bool = True,
         segment: int | None = None,
         depth: int | None = None,
-        host: bool = True,
     ) -> Plan:
-        """Return the plan of one operation of an algorithm module."""
-        engine = self.shared
+        """Return the plan of one operation of an algorithm module.
+
+        ``host``: for arrays in the host's memory.
+        """
+        engine = self.library if algorithm == select.NATIVE else self.shared
         if not host:
-            joins = self.nccl is not None and self.nccl.supports(dtype)
-            engine = self.nccl if joins else None
-        elif algorithm == select.NATIVE:
-            engine = self.library
-        engines = engine.kinds if engine is not None else ()
-        return plan_for(
+            engine = self.device.engine if self.device.joins(dtype) else None
+        plan = plan_for(
             self.topology,
             self.rank,
             algorithm,
@@ -294,10 +243,11 @@ class Endpoint:
             count,
             dtype.itemsize,
             root,
-            engines,
+            () if engine is None else engine.kinds,
             segment=segment,
             depth=depth,
         )
+        return plan if host else self.device.in_turn(plan)
 
     def empty(self, nbytes: int) -> np.ndarray:
         """Return new bytes, registered if the node has shared memory for them."""
@@ -308,8 +258,7 @@ class Endpoint:
         """Free what was allocated; all ranks call it."""
         if self.shared is not None:
             self.shared.close()
-        if self.nccl is not None:
-            self.nccl.close()
+        self.device.close()
         for mpi in self.private:
             mpi.Free()
 

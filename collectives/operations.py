@@ -12,15 +12,18 @@ import numpy as np
 from . import algorithms
 from .arrays import Array, as_array
 from .chunk import Chunk
+from .device import library
 from .endpoint import Endpoint, Operation
 from .errors import InvalidArgument
 from .plan import compiled
 from .reduction import Reduction
 from .step import Exchange
 
+DEVICES = ("cpu", "cuda")
 
-def empty(end: Endpoint, shape: Any, dtype: Any) -> Any:
-    """Return a new array, registered where the node has shared memory."""
+
+def empty(end: Endpoint, shape: Any, dtype: Any, where: str) -> Any:
+    """Return a new array, registered with what moves it, if that can be."""
 
     def prepare() -> tuple[str, Any]:
         lengths = shape if isinstance(shape, tuple | list) else (shape,)
@@ -32,12 +35,22 @@ def empty(end: Endpoint, shape: Any, dtype: Any) -> Any:
             raise InvalidArgument(
                 f"dtype {like}: expected plain elements of some bytes"
             )
-        return f"{lengths}, {like}", (lengths, like)
+        if where not in DEVICES:
+            raise InvalidArgument(
+                f"device {where!r}: choose from {', '.join(DEVICES)}; the number of "
+                "the GPU is that of the current one"
+            )
+        if where == "cuda":
+            library()
+        return f"{lengths}, {like}, {where}", (lengths, like)
 
     def allocate() -> tuple[str, Any]:
-        return "memory", end.empty(prod(lengths) * like.itemsize)
+        side = end if where == "cpu" else end.device
+        return "memory", side.empty(prod(lengths) * like.itemsize)
 
     lengths, like = yield from end.agreed("empty", prepare)
+    if where == "cuda":
+        yield from end.device.begun()
     memory = yield from end.agreed("empty", allocate)
     return memory.view(like).reshape(lengths)
 
@@ -54,7 +67,9 @@ def reduce_scatter(end: Endpoint, x: Any, op: str, algorithm: str) -> Any:
 
     array, reduction = yield from end.agreed("reduce_scatter", prepare)
     data = reduction.working(array.data, array.empty(array.data.size))
-    plan = end.plan(algorithm, "reduce_scatter", data.size, array.dtype)
+    plan = end.plan(
+        algorithm, "reduce_scatter", data.size, array.dtype, host=array.host
+    )
     yield from end.execute(plan, data, array.dtype, reduction.op)
     piece = Chunk(0, data.size).split(end.size)[end.rank]
     mine = array.empty(piece.size)
@@ -75,7 +90,7 @@ def allgather(end: Endpoint, x: Any, algorithm: str) -> Any:
     count = array.data.size
     data = array.empty(count * end.size)
     data[end.rank * count : (end.rank + 1) * count] = array.data
-    plan = end.plan(algorithm, "allgather", data.size, array.dtype)
+    plan = end.plan(algorithm, "allgather", data.size, array.dtype, host=array.host)
     yield from end.execute(plan, data, array.dtype)
     return array.like(data, (end.size, *array.shape)).value
 
@@ -94,7 +109,7 @@ def reduce(end: Endpoint, x: Any, op: str, root: int, algorithm: str) -> Any:
     array, reduction = yield from end.agreed("reduce", prepare)
     result = array.like(array.empty(array.data.size), array.shape)
     data = reduction.working(array.data, result.data)
-    plan = end.plan(algorithm, "reduce", data.size, array.dtype, root)
+    plan = end.plan(algorithm, "reduce", data.size, array.dtype, root, host=array.host)
     yield from end.execute(plan, data, array.dtype, reduction.op)
     if end.rank != root:
         return None
@@ -120,7 +135,9 @@ def spread(
     end: Endpoint, array: Array, root: int, algorithm: str = "tree"
 ) -> Operation:
     """Broadcast an array whose length all ranks know."""
-    plan = end.plan(algorithm, "broadcast", array.data.size, array.dtype, root)
+    plan = end.plan(
+        algorithm, "broadcast", array.data.size, array.dtype, root, host=array.host
+    )
     yield from end.execute(plan, array.data, array.dtype)
 
 
@@ -178,5 +195,5 @@ def check_offers(algorithm: str, operation: str) -> None:
 
 def say(array: Array) -> str:
     """Describe what an array brings to a collective."""
-    where = "" if isinstance(array.data, np.ndarray) else ", on a device"
+    where = "" if array.host else ", on a device"
     return f"count={array.data.size}, dtype={array.dtype.name}{where}"

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+from .device import hand_over
 from .errors import CollectiveError, Stalled
 from .patience import Patience
 
@@ -48,6 +49,8 @@ class Work:
         if done and self._error is not None:
             self._told = True
             raise self._error
+        if done:
+            hand_over(self._steps)
         return done
 
     def wait(self, timeout_s: float | None = None) -> Any:
@@ -63,6 +66,7 @@ class Work:
         if self._error is not None:
             self._told = True
             raise self._error
+        hand_over(self._steps)
         return self._result[0] if self._result else None
 
     def __del__(self) -> None:
@@ -136,6 +140,7 @@ class Lane:
             raise CollectiveError("this communicator has been closed")
         with self.turn:
             self.drive(steps)
+        hand_over(steps)
         return result[0] if result else None
 
     def free(self) -> bool:

@@ -49,10 +49,27 @@ def test_the_caller_may_work_on_any_stream_before_and_after(comm, cp):
         before, after = (cp.cuda.Stream(non_blocking=True) for _ in range(2))
         with before:
             x = cp.asarray(mine(comm.rank, 5000))
-            out = comm.allreduce(x)
+            work = comm.iallreduce(x)
         with after:
-            x[:] = out
+            x[:] = work.wait()
             np.testing.assert_array_equal(x.get(), total(comm, 5000))
+
+
+def test_arrays_may_be_dropped_before_they_have_been_used(comm, cp):
+    for _ in range(10):
+        work = comm.iallreduce(cp.asarray(mine(comm.rank, 5000)))
+        other = cp.asarray(np.zeros(5000, np.float32))
+        np.testing.assert_array_equal(work.wait().get(), total(comm, 5000))
+        assert not other.get().any()
+
+
+def test_memory_of_the_communicator_can_be_reduced(comm, cp):
+    x = comm.empty(300, np.float16, device="cuda")
+    assert isinstance(x, cp.ndarray) and (x.size, x.dtype) == (300, np.float16)
+    x.set(mine(comm.rank, 300, np.float16))
+    np.testing.assert_array_equal(comm.allreduce(x, out=x).get(), total(comm, 300))
+    with pytest.raises(InvalidArgument, match="choose from cpu, cuda"):
+        comm.empty(1, device="gpu")
 
 
 def test_several_are_under_way_at_once(comm, cp):
@@ -99,7 +116,7 @@ def test_memory_is_bounded_by_what_is_under_way(comm, cp):
     x = cp.asarray(mine(comm.rank, 2_000_000))
     for _ in range(3):
         comm.allreduce(x, out=x, algorithm="ring")
-    messages = comm._end.messages
+    messages = comm._end.device.messages
     for slots in (messages.sending, messages.receiving):
         held = len(slots.free) + len(slots.copying)
         assert held <= 8

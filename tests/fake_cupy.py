@@ -16,6 +16,7 @@ import random
 import sys
 import threading
 import types
+import weakref
 from itertools import count
 
 import numpy as np
@@ -43,7 +44,8 @@ class Gpu:
         self.host = {}  # the host's clock
         self.touched = {}  # base address: list of accesses
         self.pinned = {}  # address: array
-        self.memories = []
+        self.memories = weakref.WeakSet()
+        self.pool = {}  # stream, bytes: what was allocated there and dropped
         self.default = Stream(self)
 
     def at(self, address, size, dtype):
@@ -51,7 +53,7 @@ class Gpu:
         for memory in self.memories:
             start = address - memory.address
             if 0 <= start < max(1, memory.bytes.nbytes):
-                return ndarray(memory, start, size, dtype)
+                return ndarray((size,), dtype, MemoryPointer(memory, start))
         raise AssertionError(f"{address:#x} is not in device memory")
 
     def run(self):
@@ -235,53 +237,67 @@ def get_current_stream(device_id=None):
 class MemoryPointer:
     """An address in device memory; copies to and from the host."""
 
-    def __init__(self, array):
-        self.array, self.ptr = array, array.ptr
+    def __init__(self, mem, offset):
+        self.mem, self.offset, self.ptr = mem, offset, mem.address + offset
+
+    def bytes(self, nbytes):
+        return self.mem.bytes[self.offset : self.offset + nbytes]
+
+    def span(self, nbytes):
+        return self.mem.address, self.offset, self.offset + nbytes
 
     def copy_from_host_async(self, address, nbytes, stream=None):
-        array, gpu = self.array, self.array.gpu
-        stream = stream or get_current_stream()
-        host, start = gpu.find(address)
-        target = array.bytes()
+        host, start = self.mem.gpu.find(address)
+        target = self.bytes(nbytes)
 
         def do():
-            target[:nbytes] = host[start : start + nbytes]
+            target[:] = host[start : start + nbytes]
 
-        stream.put(
+        (stream or get_current_stream()).put(
             do,
             [
                 (id(host), start, start + nbytes, False, "upload from pinned memory"),
-                (*array.span(nbytes), True, "upload"),
+                (*self.span(nbytes), True, "upload"),
             ],
         )
 
     def copy_to_host_async(self, address, nbytes, stream=None):
-        array, gpu = self.array, self.array.gpu
-        stream = stream or get_current_stream()
-        host, start = gpu.find(address)
-        source = array.bytes()
+        host, start = self.mem.gpu.find(address)
+        source = self.bytes(nbytes)
 
         def do():
-            host[start : start + nbytes] = source[:nbytes]
+            host[start : start + nbytes] = source
 
-        stream.put(
+        (stream or get_current_stream()).put(
             do,
             [
-                (*array.span(nbytes), False, "download"),
+                (*self.span(nbytes), False, "download"),
                 (id(host), start, start + nbytes, True, "download to pinned memory"),
             ],
         )
 
 
 class Memory:
-    """What an allocation is; its address is that of nothing real."""
+    """What an allocation is; its address is that of nothing real.
+
+    With a ``stream`` it is of the pool: when nobody holds it any more, it is handed out
+    again to that stream, with all that is still being done to it.
+    """
 
     addresses = count(1 << 40, 1 << 32)
 
-    def __init__(self, gpu, nbytes):
-        self.gpu, self.bytes = gpu, np.full(nbytes, 0xA5, np.uint8)  # garbage
-        self.address = next(Memory.addresses)
-        gpu.memories.append(self)
+    def __init__(self, nbytes, stream=None):
+        self.gpu = Gpu.made
+        self.free = self.gpu.pool.setdefault((stream, nbytes), [])
+        if stream is None or not self.free:
+            self.bytes = np.full(nbytes, 0xA5, np.uint8)  # garbage
+            self.address = next(Memory.addresses)
+        else:
+            self.bytes, self.address = self.free.pop()
+        self.gpu.memories.add(self)
+
+    def __del__(self):
+        self.free.append((self.bytes, self.address))
 
 
 class ndarray:  # noqa: N801 - CuPy's name
@@ -290,14 +306,10 @@ class ndarray:  # noqa: N801 - CuPy's name
     __array_priority__ = 100
     ndim = 1
 
-    def __init__(self, memory, start, size, dtype):
-        self.memory, self.start, self.size = memory, start, size
-        self.dtype, self.gpu, self.device = np.dtype(dtype), memory.gpu, Device()
-        self.data = MemoryPointer(self)
-
-    @property
-    def ptr(self):
-        return self.memory.address + self.start
+    def __init__(self, shape, dtype, memptr):
+        (self.size,) = self.shape = shape
+        self.dtype, self.data, self.gpu = np.dtype(dtype), memptr, memptr.mem.gpu
+        self.device, self.ptr = Device(), memptr.ptr
 
     @property
     def __cuda_array_interface__(self):
@@ -308,16 +320,13 @@ class ndarray:  # noqa: N801 - CuPy's name
         return self.size * self.dtype.itemsize
 
     @property
-    def shape(self):
-        return (self.size,)
-
-    @property
     def flags(self):
-        return types.SimpleNamespace(c_contiguous=True, owndata=self.start == 0)
+        whole = self.data.offset == 0
+        return types.SimpleNamespace(c_contiguous=True, owndata=whole)
 
     @property
     def base(self):
-        return self.memory
+        return self.data.mem
 
     def __len__(self):
         return self.size
@@ -326,27 +335,28 @@ class ndarray:  # noqa: N801 - CuPy's name
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
 
     def bytes(self):
-        return self.memory.bytes[self.start : self.start + self.nbytes]
+        return self.data.bytes(self.nbytes)
 
     def values(self):
         return self.bytes().view(self.dtype)
 
-    def span(self, nbytes=None):
-        nbytes = self.nbytes if nbytes is None else nbytes
-        return id(self.memory), self.start, self.start + nbytes
+    def span(self):
+        return self.data.span(self.nbytes)
 
     def __getitem__(self, part):
         start, stop, step = part.indices(self.size)
         assert step == 1
-        at = self.start + start * self.dtype.itemsize
-        return ndarray(self.memory, at, max(0, stop - start), self.dtype)
+        at = MemoryPointer(
+            self.data.mem, self.data.offset + start * self.dtype.itemsize
+        )
+        return ndarray((max(0, stop - start),), self.dtype, at)
 
     def __setitem__(self, part, value):
         launch(lambda x: x, [value], self[part], "copy")
 
     def view(self, dtype):
         dtype = np.dtype(dtype)
-        return ndarray(self.memory, self.start, self.nbytes // dtype.itemsize, dtype)
+        return ndarray((self.nbytes // dtype.itemsize,), dtype, self.data)
 
     def reshape(self, *shape):
         return self
@@ -368,11 +378,13 @@ class ndarray:  # noqa: N801 - CuPy's name
 def launch(function, inputs, out, what):
     """Put ``out[:] = function(*inputs)`` on the current stream."""
 
+    # A kernel holds no memory, as little as CUDA does.
+    target = out.values()
+    given = [x.values() if isinstance(x, ndarray) else x for x in inputs]
+
     def do():
         with np.errstate(all="ignore"):
-            out.values()[...] = function(
-                *(x.values().copy() if isinstance(x, ndarray) else x for x in inputs)
-            )
+            target[...] = function(*map(np.copy, given))
 
     get_current_stream().put(do, launch_accesses(inputs, out, what))
     return out
@@ -389,8 +401,8 @@ def launch_accesses(inputs, out, what):
 
 def empty(size, dtype=np.float64):
     size = size[0] if isinstance(size, tuple) else int(size)
-    memory = Memory(Gpu.made, size * np.dtype(dtype).itemsize)
-    return ndarray(memory, 0, size, dtype)
+    memory = Memory(size * np.dtype(dtype).itemsize, get_current_stream())
+    return ndarray((size,), dtype, MemoryPointer(memory, 0))
 
 
 def asarray(values):
@@ -472,6 +484,7 @@ def install(monkeypatch, gpu, devices=1):
     module.cuda = types.ModuleType("cupy.cuda")
     module.cuda.Device = Device
     module.cuda.runtime = types.SimpleNamespace(getDeviceCount=lambda: devices)
+    module.cuda.Memory, module.cuda.MemoryPointer = Memory, MemoryPointer
     module.cuda.Stream, module.cuda.Event = Stream, Event
     module.cuda.get_current_stream = get_current_stream
     module.cuda.alloc_pinned_memory = alloc_pinned_memory

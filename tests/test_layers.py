@@ -17,8 +17,8 @@ LAYERS = [
     "topology algorithms machine lowering order",
     "world proof verify simulate show",
     "device arrays kernels ops scratch reduction transports plan",
-    "patience executor work select agreement watch endpoint operations objects choice "
-    "host once tuned explain allreduce mapped aware pingpong gpu",
+    "patience executor work select agreement watch device_side endpoint operations "
+    "objects choice host once tuned explain allreduce mapped aware pingpong gpu",
     "communicator",
     "frameworks testing doctor",
 ]

@@ -84,13 +84,14 @@ def allreduce(
                 point = Direct(Aware(network.point(rank), gpu), queue)
             node = nccl.Nccl(ids.point(rank), queue) if engine else None
             execution = Execution(plan, out, kind, "sum", point, source=x, engine=node)
-            steps = device.Ordered(queue, device.caller(x), iter(execution))
+            steps = device.Ordered(queue, device.caller(x), iter(execution), x)
         running.append(steps)
-        results.append((stream, out))
+        results.append((steps, out))
     run(running, random.Random(seed), most=200_000)
     found = []
-    for stream, out in results:
-        with stream:
+    for steps, out in results:
+        with fake_cupy.Stream(gpu):  # whoever takes the result
+            steps.hand_over()
             found.append(out.get())
     return found
 
@@ -156,9 +157,9 @@ WAITS = {  # where a stream is told to wait, by line in the function
     "the copy up for kernels": ("receive", 0),
     "kernels for the copy up": ("receive", 1),
     "NCCL for kernels": ("carry_out", 0),
+    "whoever takes the result": ("hand_over", 0),
 }
 LOOKS = {  # where the host asks whether an event has come
-    "the end of kernels, before the call returns": "surrounded",
     "the end of the copy down, before MPI sends": "send",
     "the end of the copy up, before MPI writes there again": "take",
     "the end of NCCL's call, before kernels and copies": "carry_out",
@@ -209,6 +210,42 @@ def test_a_host_that_does_not_look_is_found_out(gpu, engine, monkeypatch, what):
 
     monkeypatch.setattr(fake_cupy.Event, "done", property(sometimes))
     assert races(gpu)
+
+
+def drop_and_write(gpu, kept):
+    """Drop the input of an operation that has ended, and use its memory again."""
+    stream, queue = fake_cupy.Stream(gpu), device.Queue()
+    for _ in range(20):
+        with stream:
+            x = fake_cupy.asarray(np.ones(9, np.float32))
+            result = fake_cupy.empty(9, np.float32)
+            steps = (result.__setitem__(slice(0, 9), x) for _ in range(1))
+            steps = device.Ordered(queue, device.caller(x), steps, x if kept else None)
+        list(steps)
+        del x
+        with stream:
+            fake_cupy.asarray(np.zeros(9, np.float32))
+            steps.hand_over()
+            np.testing.assert_array_equal(result.get(), 1)
+
+
+def test_an_input_is_held_until_the_result_is_taken(gpu):
+    drop_and_write(gpu, kept=True)
+    with pytest.raises(Race, match="set"):
+        drop_and_write(gpu, kept=False)
+
+
+def test_a_result_that_nobody_takes_is_let_go_in_order(gpu):
+    stream, queue = fake_cupy.Stream(gpu), device.Queue()
+    for _ in range(20):
+        with stream:
+            x = fake_cupy.asarray(np.ones(9, np.float32))
+            steps = (x.__setitem__(slice(0, 9), x) for _ in range(1))
+            steps = device.Ordered(queue, device.caller(x), steps, x)
+        list(steps)
+        del x, steps
+        with stream:
+            fake_cupy.asarray(np.zeros(9, np.float32))
 
 
 def test_nccl_calls_in_different_orders_wait_for_ever(gpu, engine):

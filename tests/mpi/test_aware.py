@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from collectives import InvalidArgument, aware, mapped
+from collectives import Communicator, InvalidArgument, aware, mapped
 
 
 def test_the_library_of_this_process_is_the_one_that_is_asked(mpi):
@@ -30,15 +30,13 @@ def test_device_arrays_are_staged_and_rank_0_says_so_once(mpi, asked, caplog):
     assert all("device arrays: staged" in text for text in said)
 
 
-@pytest.mark.parametrize("asked", ["device", "anything"])
-def test_what_cannot_be_had_is_refused_on_all_ranks_alike(mpi, asked, everywhere):
+def test_what_cannot_be_had_is_refused_on_all_ranks_alike(mpi, everywhere):
     with pytest.raises(InvalidArgument) as error:
-        aware.agreed(mpi.COMM_WORLD, asked)
+        aware.agreed(mpi.COMM_WORLD, "device")
     assert len(set(everywhere(str(error.value)))) == 1
 
 
-def test_ranks_that_ask_for_different_ones_are_refused_on_all(mpi):
-    world = mpi.COMM_WORLD
-    for last in range(1, world.size):
-        with pytest.raises(InvalidArgument, match=f"rank {last} asks for 'staged', "):
-            aware.agreed(world, "staged" if world.rank == last else "auto")
+@pytest.mark.parametrize("name", ["gpu_transport", "overlap"])
+def test_a_choice_that_there_is_not_is_refused_on_all(mpi, name):
+    with pytest.raises(InvalidArgument, match=f"{name}='anything': choose from "):
+        Communicator(**{name: "anything" if mpi.COMM_WORLD.rank == 0 else "off"})

@@ -39,9 +39,9 @@ def cp(gpu):
 @pytest.fixture
 def comm(gpu):
     with Communicator(timeout_s=20) as comm:
-        end = comm._end
-        end.queue = device.Queue()
-        end.messages = Staged(Watched(end.point, gpu), end.queue)
+        side = comm._end.device
+        side.queue = device.Queue()
+        side.messages = Staged(Watched(comm._end.point, gpu), side.queue)
         yield comm
 
 
@@ -77,7 +77,7 @@ def test_a_missing_rank_is_told_and_aborts_nccl(gpu, cp):
     x = cp.asarray(np.ones(7, np.float32))
     comm.allreduce(x)
     aborted = []
-    comm._end.nccl = SimpleNamespace(
+    comm._end.device.engine = SimpleNamespace(
         abort=lambda: aborted.append(True), supports=lambda dtype: False
     )
     if comm.rank == 0 < comm.size - 1:

@@ -1,0 +1,128 @@
+"""Device side: what an endpoint has for arrays on a GPU, from the first one on.
+
+    messages   of device memory: through the host, or as they are if MPI takes them
+    engine     NCCL, for the group calls of a node whose ranks have a GPU each
+
+How they go together is decided with all ranks.  NCCL's kernels wait on the GPU for
+their peers, and so may MPI's copies of device memory: at the same time on one GPU they
+can wait for each other for ever.  So ``overlap`` is
+
+    staged   at the same time, while MPI is given host memory only
+    device   at the same time, whatever MPI is given: only if the libraries allow it
+    off      never at the same time: each step ends before the next one begins
+"""
+
+import time
+from typing import Any
+
+from . import aware, device
+from .arrays import DType
+from .device import Queue
+from .errors import CollectiveError, InvalidArgument, UnsupportedArray
+from .plan import Plan
+from .step import GroupCall
+
+OVERLAPS = ("staged", "device", "off")
+
+
+class DeviceSide:
+    """The streams, the messages and the group engine of one endpoint's GPU."""
+
+    def __init__(self, end: Any, transport: str, overlap: str) -> None:
+        """Begin without a GPU; ``transport`` is one of `aware.CHOICES`."""
+        self.end, self.transport, self.overlap = end, transport, overlap
+        self.queue: Queue | None = None
+        self.messages: Any = None
+        self.engine: Any = None
+        self.seats: list[Any] | None = None  # every rank's GPU, when they are known
+
+    def steps(self, x: Any, operation: Any, result: list[Any]) -> Any:
+        """Return the steps of an operation on ``x``, in order with its GPU's work."""
+        try:
+            if self.queue is None:
+                self.queue = Queue(device.number(x))
+            came = device.caller(x)
+        except CollectiveError:  # the operation will come upon it, and tell all ranks
+            return self.end.guarded(operation, result)
+        guarded = self.end.guarded(self.acquainted(x, operation), result)
+        return device.Ordered(self.queue, came, guarded, (x, result))
+
+    def acquainted(self, x: Any, operation: Any) -> Any:
+        """Check where ``x`` lies, and be prepared, before an operation."""
+        assert self.queue is not None
+        if device.number(x) != self.queue.number:
+            text = (
+                f"x lies on GPU {device.number(x)}, this communicator began on "
+                f"{self.queue.number}; one takes arrays of one GPU only"
+            )
+            operation.close()
+            yield from self.end.agree("a device array", UnsupportedArray(text))
+        yield from self.prepared()
+        return (yield from operation)
+
+    def prepared(self) -> Any:
+        """Decide with all ranks, before the first operation, how arrays travel."""
+        if self.seats is not None:
+            return
+        from .transports import nccl
+        from .transports.direct import Direct
+        from .transports.staged import Staged
+
+        end, queue = self.end, self.queue
+        assert queue is not None
+        yield from end.agree("a collective on device arrays")
+        transport = aware.agreed(end.mpi, self.transport)
+        seats = end.mpi.allgather(nccl.seat())
+        reason = nccl.unusable(seats, end.topology)
+        several = len(end.topology.nodes) > 1
+        if reason is None and several and self.overlap == "staged":
+            if self.transport == "device":
+                raise InvalidArgument(
+                    "gpu_transport='device' with overlap='staged': NCCL joins the GPUs "
+                    "of a node, and MPI would be given device memory at the same time; "
+                    "take overlap='off', or 'device' where the libraries allow both"
+                )
+            transport = "staged"
+        if self.messages is None:
+            kind = Direct if transport == "device" else Staged
+            self.messages = kind(end.point, queue)
+        if reason is None and self.engine is None:
+            self.engine = nccl.Nccl(end.passing(end.private[1]), queue)
+        self.seats = seats
+        end.tell(f"GPUs of a node: {reason or 'NCCL'}")
+
+    def begun(self) -> Any:
+        """Begin on the GPU that is the current one; all ranks come together."""
+        if self.queue is None:
+            self.queue = Queue(int(device.library().cuda.Device().id))
+        yield from self.prepared()
+
+    def empty(self, nbytes: int) -> Any:
+        """Return new bytes of device memory; all ranks have begun."""
+        assert self.queue is not None
+        with self.queue.gpu:
+            return device.allocate(nbytes)
+
+    def joins(self, dtype: DType) -> bool:
+        """Say whether NCCL joins the GPUs of nodes, and has the type."""
+        return self.engine is not None and bool(self.engine.supports(dtype))
+
+    def in_turn(self, plan: Plan) -> Plan:
+        """Return a plan that keeps NCCL and messages apart, if they have to be."""
+        calls = any(isinstance(task.step, GroupCall) for task in plan.tasks)
+        return plan._replace(depth=1) if self.overlap == "off" and calls else plan
+
+    def abort(self) -> None:
+        """Give up what NCCL has under way: a peer does not come any more."""
+        if self.engine is not None:
+            self.engine.abort()
+
+    def close(self) -> None:
+        """Wait for our streams, then free what they used."""
+        if self.queue is not None:
+            with self.queue.gpu:
+                last = [self.queue.record(stream) for stream in self.queue.streams]
+                while not all(event.done for event in last):
+                    time.sleep(1e-4)
+        if self.engine is not None:
+            self.engine.close()
