@@ -7,7 +7,9 @@ from alone import Alone
 from collectives import InvalidArgument
 from trainer import checkpoint, loop
 from trainer.interrupt import Interrupt
+from trainer.place import Place
 from trainer.run import execute
+from trainer.settings import parse
 from trainer.start import prepare
 
 TINY = [
@@ -18,7 +20,9 @@ TINY = [
 
 
 def start(output, *arguments):
-    return prepare(Alone(), [*TINY, "--output", str(output), *arguments], Interrupt())
+    settings = parse([*TINY, "--output", str(output), *arguments])
+    place = Place(channels_last=settings.channels_last)
+    return prepare(Alone(), settings, place, Interrupt())
 
 
 def events(output):
