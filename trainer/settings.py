@@ -137,14 +137,23 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str) -> None:
     add("--data-dir", type=str | None, help="directory of the images")
     add("--device", type=str, default="cpu", help=" | ".join(valid.DEVICES))
     add("--share-gpu", action="store_true", help="let ranks of a node have one GPU")
-    add("--gpu-transport", type=str, default="auto", help=" | ".join(valid.GPU_TRANSPORTS))
+    add(
+        "--gpu-transport",
+        type=str,
+        default="auto",
+        help=" | ".join(valid.GPU_TRANSPORTS),
+    )
     add("--overlap", type=str, default="staged", help=" | ".join(valid.OVERLAPS))
     add("--channels-last", action="store_true", help="a pixel's channels lie together")
     add("--compile", action="store_true", help="have torch compile the model")
     add("--output", type=str, default=f"runs/{name}-{data}", help="directory to write")
     add("--resume", type=str | None, help="a checkpoint, or 'auto': the output's last")
     add("--algorithm", type=str, default="auto", help="of the gradients' allreduce")
-    add("--wire", type=str | None, help=f"dtype of what is sent: {' | '.join(valid.WIRES)}")
+    add(
+        "--wire",
+        type=str | None,
+        help=f"dtype of what is sent: {' | '.join(valid.WIRES)}",
+    )
     add("--first-bucket-bytes", type=int, default=1 << 20, help="first bucket's size")
     add("--bucket-bytes", type=int, default=25 << 20, help="other buckets' size")
     add("--seed", type=int, default=1, help="of weights, order and augmentation")
