@@ -125,15 +125,24 @@ def settle(
     """
     if settings.device == "cpu" or settings.dry_run:
         return comm, Place(channels_last=settings.channels_last)
+    device = choose(comm, mine, share=settings.share_gpu)
+    comm.close()
+    comm = Communicator(gpu_transport=settings.gpu_transport, overlap=settings.overlap)
+    return comm, Place(device, settings.channels_last)
+
+
+def choose(comm: Any, mine: gpu.Claim | None, *, share: bool) -> torch.device:
+    """Return this rank's GPU, the current one of torch and CuPy from now on.
+
+    Raises:
+        InvalidArgument: on all ranks, if one has no GPU that torch and CuPy can use.
+    """
     agree.together(comm, check_torch)
-    number = gpu.settle(mine or gpu.claim(), comm, share=settings.share_gpu)
+    number = gpu.settle(mine or gpu.claim(), comm, share=share)
     agree.together(comm, lambda: check_seen(number))
     torch.cuda.set_device(number)
     torch.backends.cudnn.benchmark = True  # the sizes of images do not change
-    comm.close()
-    comm = Communicator(gpu_transport=settings.gpu_transport, overlap=settings.overlap)
-    device = torch.device("cuda", number)
-    return comm, Place(device, settings.channels_last)
+    return torch.device("cuda", number)
 
 
 def check_torch() -> None:
@@ -158,7 +167,7 @@ def check_seen(number: int) -> None:
     seen = torch.cuda.device_count()
     if number >= seen:
         raise InvalidArgument(
-            f"--device cuda: torch {torch.__version__} (CUDA {torch.version.cuda}) sees "
-            f"{seen} GPUs, CuPy sees GPU {number} too; install builds that the driver "
-            "supports, or use --device cpu"
+            f"--device cuda: torch {torch.__version__} (CUDA {torch.version.cuda}) "
+            f"sees {seen} GPUs, CuPy sees GPU {number} too; install builds that the "
+            "driver supports, or use --device cpu"
         )

@@ -46,7 +46,7 @@ class Precision:
         return self.scaler.is_enabled()
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """A context for the forward pass."""
+        """Return a context for the forward pass."""
         if self.name == "float32":
             return nullcontext()
         return torch.autocast(self.device_type, dtype=getattr(torch, self.name))

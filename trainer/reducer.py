@@ -15,13 +15,13 @@ waits::
         optimizer.step()
 
 After the first update the parameters are bucketed again, in the order in which their
-gradients arrived on rank 0.  The gradients of a single rank are the mean already: it has
-no hooks and no buckets, and autograd's own gradients are used as they are.
+gradients arrived on rank 0.  The gradients of a single rank are the mean already: it
+has no hooks and no buckets, and autograd's own gradients are used as they are.
 
-On a GPU nothing here waits for the device.  Hooks run where autograd queues the backward
-pass; what an allreduce reads is ordered after what the stream that is current there has
-been given, and the stream that is current in ``finish`` waits for what it writes.  The
-times are the host's: of queueing, and of the messages that the host has to see.
+On a GPU nothing here waits for the device.  Hooks run where autograd queues the
+backward pass; what an allreduce reads is ordered after what the stream that is current
+there has been given, and the stream that is current in ``finish`` waits for what it
+writes.  The times are the host's: of queueing, and of messages that it has to see.
 """
 
 from collections.abc import Iterable, Iterator

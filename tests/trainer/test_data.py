@@ -157,7 +157,8 @@ def test_a_bad_directory_is_refused_with_what_was_expected(folder, tmp_path, dam
         load(imagefolder, folder, train=False, classes=1 if damage == "classes" else 9)
 
 
-def loaded(dataset, sampler, *, workers=0, place=Place()):
+def loaded(dataset, sampler, *, workers=0, channels_last=False):
+    place = Place(channels_last=channels_last)
     return loader.load(dataset, sampler, workers=workers, place=place)
 
 
@@ -166,7 +167,7 @@ def test_a_pool_gives_the_images_that_were_asked_for(channels_last):
     training = load(synthetic, train=True)
     sampler = Sampler(len(training), rank=1, size=2, per_worker=7, seed=1)
     sampler.start(epoch=0, samples_seen=sampler.usable - 2 * sampler.batch)
-    batches = list(loaded(training, sampler, place=Place(channels_last=channels_last)))
+    batches = list(loaded(training, sampler, channels_last=channels_last))
     assert len(batches) == 2
     for keys, (images, labels) in zip(sampler, batches, strict=True):
         items = [training[key] for key in keys]

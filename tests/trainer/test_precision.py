@@ -1,12 +1,11 @@
 import pytest
 import torch
 from alone import Alike
-from test_loop import TINY, events, start, state
+from test_loop import events, start, state
 from torch import nn
 
 from collectives import InvalidArgument
-from trainer import optim, precision
-from trainer.place import Place
+from trainer import optim
 from trainer.precision import Precision
 from trainer.recipe import PRECISIONS, Optimizer
 from trainer.reducer import Reducer
