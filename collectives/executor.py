@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import DType
-from .ops import BLOCK, blocks, combine, convert
+from .ops import combine, combine_wire, convert, round_both
 from .plan import Plan, Task
 from .step import Exchange, GroupCall
 
@@ -155,11 +155,15 @@ class Execution:
             old = self.source[start:stop] if task.fresh_recv else target
             combine(self.op, self.dtype, target, arrived, first=first, old=old)
         else:
-            wide = self.point.scratch.box("wide", 0, BLOCK, self.dtype.storage)
-            for block in blocks(target.size):
-                part, data = target[block], wide[: arrived[block].size]
-                convert(self.wire, arrived[block], self.dtype, data)
-                combine(self.op, self.dtype, part, data, first=first)
+            combine_wire(
+                self.op,
+                self.dtype,
+                target,
+                self.wire,
+                arrived,
+                first=first,
+                scratch=self.point.scratch,
+            )
 
     def send(self, i: int, task: Task) -> bool:
         """Start the send when its elements are final."""
@@ -180,8 +184,7 @@ class Execution:
             self.spare.append(self.outboxes.pop(left))
         self.outboxes[i] = self.spare.pop() if self.spare else self.new_box()
         outgoing = self.outboxes[i][: data.size]
-        convert(self.dtype, data, self.wire, outgoing)
-        convert(self.wire, outgoing, self.dtype, data)
+        round_both(self.dtype, data, self.wire, outgoing)
         return outgoing
 
     def readable(self, task: Task) -> bool:

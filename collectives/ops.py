@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from . import kernels
-from .arrays import DType
+from .arrays import DType, wider
 from .errors import InvalidArgument
+from .scratch import Scratch
 
 UFUNCS = {"sum": np.add, "prod": np.multiply, "min": np.minimum, "max": np.maximum}
 TORCH = {"sum": "add", "prod": "mul", "min": "minimum", "max": "maximum"}
@@ -75,6 +76,27 @@ def combine(
     for block in blocks(target.size):
         wide = UFUNCS[op](widen(dtype, left[block]), widen(dtype, right[block]))
         target[block] = narrow(dtype, wide)
+
+
+def combine_wire(
+    op: str,
+    dtype: DType,
+    target: np.ndarray,
+    wire: DType,
+    data: np.ndarray,
+    *,
+    first: bool,
+    scratch: Scratch,
+) -> None:
+    """Combine with data of another type, all of whose values ``dtype`` holds."""
+    if not isinstance(target, np.ndarray):
+        kernels.combine_wire(op, dtype, target, wire, data, first)
+        return
+    wide = scratch.box("wide", 0, BLOCK, dtype.storage)
+    for block in blocks(target.size):
+        part = wide[: data[block].size]
+        convert(wire, data[block], dtype, part)
+        combine(op, dtype, target[block], part, first=first)
 
 
 class Accumulator:
@@ -196,6 +218,32 @@ def convert(source: DType, data: np.ndarray, dtype: DType, target: np.ndarray) -
         return
     for block in blocks(data.size):
         target[block] = narrow(dtype, widen(source, data[block]))
+
+
+def scaled(
+    source: DType, data: np.ndarray, dtype: DType, target: np.ndarray, factor: float
+) -> None:
+    """Set ``target`` to ``data`` times ``factor``, multiplied in the wider type.
+
+    ``data`` is lost where it is the wider one.
+    """
+    if not isinstance(data, np.ndarray):
+        kernels.convert(source, data, dtype, target, factor)
+    elif wider(source, dtype) == dtype:
+        convert(source, data, dtype, target)
+        scale(dtype, target, factor)
+    else:
+        scale(source, data, factor)
+        convert(source, data, dtype, target)
+
+
+def round_both(dtype: DType, data: np.ndarray, wire: DType, out: np.ndarray) -> None:
+    """Round ``data`` to the narrower ``wire``: in place, and as ``wire`` in ``out``."""
+    if not isinstance(data, np.ndarray):
+        kernels.round_both(dtype, data, wire, out)
+        return
+    convert(dtype, data, wire, out)
+    convert(wire, out, dtype, data)
 
 
 def as_tensor(torch: Any, dtype: DType, data: np.ndarray) -> Any:

@@ -85,12 +85,16 @@ class Proof:
             return
         target, data = self.view(rank, step.recv), self.arriving[rank]
         if step.reduce:
-            try:
-                target[:] = self.expressions.add_arrays(target, data)
-            except WrongResult as error:
-                raise WrongResult(f"rank {rank} in {step}: {error}") from None
+            target[:] = self.sum(target, data, f"rank {rank} in {step}")
         else:
             target[:] = data
+
+    def sum(self, a: Ids, b: Ids, where: str) -> Ids:
+        """Return the sums; tell where they go wrong."""
+        try:
+            return self.expressions.add_arrays(a, b)
+        except WrongResult as error:
+            raise WrongResult(f"{where}: {error}") from None
 
     def group_call(self, call: GroupCall) -> None:
         """Do the collective; what it does not define is undefined from now on."""
@@ -104,7 +108,7 @@ class Proof:
         else:
             total = views[0].copy()
             for view in views[1:]:
-                total = self.expressions.add_arrays(total, view)
+                total = self.sum(total, view, str(call))
         offset = self.atoms[call.chunk.start]
         for rank, view, piece in zip(call.group, views, pieces, strict=True):
             if call.kind == "reduce_scatter":

@@ -65,14 +65,13 @@ class Reduction(NamedTuple):
 
     def working(self, x: Any, out: Any) -> Any:
         """Copy flat ``x`` to where the sums are made: ``out``, or wider scratch."""
-        if self.work == self.dtype:
-            data = out
-            if not same_memory(data, x):
-                data[:] = x
-        else:
+        data = out
+        if self.work != self.dtype:
             data = empty_like(x, x.size, self.work.storage)
-            ops.convert(self.dtype, x, self.work, data)
-        ops.scale(self.work, data, self.before)
+        if same_memory(data, x):
+            ops.scale(self.work, data, self.before)
+        else:
+            ops.scaled(self.dtype, x, self.work, data, self.before)
         return data
 
     def finish(self, data: Any, out: Any) -> None:
@@ -82,11 +81,11 @@ class Reduction(NamedTuple):
         """
         if self.wire != self.work:
             rounded = empty_like(data, data.size, self.wire.storage)
-            ops.convert(self.work, data, self.wire, rounded)
-            ops.convert(self.wire, rounded, self.work, data)
-        ops.scale(self.work, data, self.after)
-        if not same_memory(data, out):
-            ops.convert(self.work, data, self.dtype, out)
+            ops.round_both(self.work, data, self.wire, rounded)
+        if same_memory(data, out):
+            ops.scale(self.work, data, self.after)
+        else:
+            ops.scaled(self.work, data, self.dtype, out, self.after)
 
 
 def wire_type(wire: str | None, dtype: DType, deterministic: bool) -> DType:

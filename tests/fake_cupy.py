@@ -420,27 +420,57 @@ def narrow(x):
     return ops.narrow(DTYPES["bfloat16"], x.astype(np.float32))
 
 
-BFLOAT16 = {
-    "bfloat16_sum": lambda x, y: narrow(widen(x) + widen(y)),
-    "bfloat16_prod": lambda x, y: narrow(widen(x) * widen(y)),
-    "bfloat16_min": lambda x, y: narrow(np.minimum(widen(x), widen(y))),
-    "bfloat16_max": lambda x, y: narrow(np.maximum(widen(x), widen(y))),
-    "bfloat16_scale": lambda x, f: narrow(widen(x) * np.float32(f)),
-    "float16_scale": lambda x, f: x.astype(np.float32) * np.float32(f),
-    "from_bfloat16": widen,
-    "to_bfloat16": narrow,
+UFUNCS = {
+    "sum": np.add,
+    "prod": np.multiply,
+    "min": np.minimum,
+    "max": np.maximum,
 }
+
+
+def read(dtype, stored):
+    """Return stored elements as what they are computed as."""
+    return widen(stored) if dtype == "bfloat16" else stored.astype(WIDE[dtype])
+
+
+def write(dtype, values):
+    """Return values as they are stored."""
+    return narrow(values) if dtype == "bfloat16" else values.astype(dtype)
+
+
+WIDE = {"float16": np.float32, "float32": np.float32, "float64": np.float64}
 
 
 class ElementwiseKernel:
     """What CuPy would compile; here it is known by its name."""
 
     def __init__(self, inputs, outputs, operation, name, preamble=""):
-        self.name = name
+        self.name, self.outputs = name, outputs.count(",") + 1
 
     def __call__(self, *arrays):
-        *inputs, out = arrays
-        return launch(BFLOAT16[self.name], inputs, out, self.name)
+        inputs, outputs = arrays[: -self.outputs], arrays[-self.outputs :]
+        first, *rest = self.name.split("_")
+        if first == "round":
+            launch(lambda x: write(rest[1], x), inputs, outputs[0], self.name)
+            function = lambda y: read(rest[1], y)  # noqa: E731
+            return launch(function, outputs[:1], outputs[1], self.name)
+        if first in UFUNCS:
+            types = [*rest, rest[0]][:2]
+
+            def function(x, y):
+                operands = [read(types[0], x), read(types[1], y)]
+                if rest[-1] == "first":
+                    operands.reverse()
+                return write(types[0], UFUNCS[first](*operands))
+
+        else:
+
+            def function(x, factor=1.0):
+                return write(
+                    rest[1], read(first, x) * WIDE.get(first, np.float32)(factor)
+                )
+
+        return launch(function, inputs, outputs[0], self.name)
 
 
 def ufunc(function, what):

@@ -14,6 +14,7 @@ from network import Network, run
 from collectives import algorithms, device
 from collectives.algorithms import pipelined
 from collectives.arrays import DTYPES
+from collectives.device_side import DeviceSide
 from collectives.executor import Execution
 from collectives.plan import plan_for
 from collectives.topology import Topology
@@ -22,7 +23,7 @@ from collectives.transports.direct import Direct
 from collectives.transports.staged import Staged
 
 ALGORITHMS = [n for n in algorithms.names() if n not in ("native", "shared")]
-LEVELS = ("hierarchical", "pipelined", "split_rail")
+LEVELS = ("hierarchical", "pipelined", "pipelined_torus2d", "split_rail")
 SEEDS = range(5)
 
 
@@ -51,10 +52,13 @@ def allreduce(
     in_place=True,
     engine=False,
     direct=False,
+    overlap="staged",
+    together=None,
 ):
     """Sum on ``p`` ranks, all in this process; return everybody's result.
 
-    ``engine``: nodes have NCCL; ``direct``: MPI takes device memory.
+    ``engine``: nodes have NCCL; ``direct``: MPI takes device memory; ``together``
+    receives the ranks that had messages and NCCL at work at the same time.
     """
     gpu.random.seed(seed)
     network, topology = Network(random.Random(seed)), Topology.sized([p])
@@ -83,6 +87,9 @@ def allreduce(
             if direct:
                 point = Direct(Aware(network.point(rank), gpu), queue)
             node = nccl.Nccl(ids.point(rank), queue) if engine else None
+            if together is not None:
+                watch_both(point, node, together)
+            plan = DeviceSide(None, "auto", overlap).in_turn(plan)
             execution = Execution(plan, out, kind, "sum", point, source=x, engine=node)
             steps = device.Ordered(queue, device.caller(x), iter(execution), x)
         running.append(steps)
@@ -94,6 +101,26 @@ def allreduce(
             steps.hand_over()
             found.append(out.get())
     return found
+
+
+def watch_both(point, node, together):
+    """Note when requests of messages and of NCCL are open at the same time."""
+    under_way = {point: [], node: []}
+    started = {"isend": point.isend, "irecv": point.irecv, "start": node.start}
+    for owner, names in ((point, ("isend", "irecv")), (node, ("start",))):
+        for name in names:
+
+            def begin(*args, owner=owner, start=started[name]):
+                request = start(*args)
+                under_way[owner].append(request)
+                if all(
+                    any(not request.complete for request in requests)
+                    for requests in under_way.values()
+                ):
+                    together.add(point.rank)
+                return request
+
+            setattr(owner, name, begin)
 
 
 @pytest.mark.parametrize("in_place", [True, False])
@@ -133,7 +160,7 @@ def engine(gpu, monkeypatch):
 
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("p", [2, 4, 6])
-@pytest.mark.parametrize("algorithm", [*LEVELS, "torus2d", "shared"])
+@pytest.mark.parametrize("algorithm", [*LEVELS, "shared"])
 def test_nodes_with_nccl_are_in_order_and_right(gpu, engine, algorithm, p, in_place):
     for seed, count in zip(SEEDS, (1, 7, 50, 100, 333), strict=True):
         expected = sum(contribution(rank, count) for rank in range(p))
@@ -149,6 +176,30 @@ def test_the_pipeline_has_several_segments_under_way(gpu, engine, monkeypatch):
         expected = sum(contribution(rank, 333) for rank in range(6))
         for found in allreduce(gpu, "pipelined", 6, 333, seed, engine=True):
             np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("overlap", ["staged", "off"])
+@pytest.mark.parametrize("algorithm", ["pipelined", "pipelined_torus2d"])
+def test_nccl_and_messages_meet_unless_they_may_not(
+    gpu, engine, monkeypatch, algorithm, overlap
+):
+    monkeypatch.setattr(pipelined, "SEGMENT", 40)
+    together = set()
+    for seed in SEEDS:
+        expected = sum(contribution(rank, 333) for rank in range(6))
+        for found in allreduce(
+            gpu,
+            algorithm,
+            6,
+            333,
+            seed,
+            engine=True,
+            direct=overlap == "off",
+            overlap=overlap,
+            together=together,
+        ):
+            np.testing.assert_array_equal(found, expected)
+    assert bool(together) == (overlap == "staged")
 
 
 WAITS = {  # where a stream is told to wait, by line in the function

@@ -17,6 +17,9 @@ HAN: a hierarchical autotuned collective communication framework.  IEEE CLUSTER 
 https://doi.org/10.1109/CLUSTER49012.2020.00013
 """
 
+from collections.abc import Callable
+from functools import partial
+
 from ..chunk import Chunk
 from ..machine import Machine
 from ..step import GroupCall, Schedule
@@ -30,16 +33,23 @@ OVERLAP = True  # independent steps are meant to be in flight together
 
 def schedule(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
     """Sum ``chunk`` over all ranks."""
-    node = topology.node(rank)
+    wire = partial(split_rail.wire, topology, rank)
+    yield from overlapped(topology.node(rank), chunk, wire)
+
+
+def overlapped(
+    group: tuple[int, ...], chunk: Chunk, wire: Callable[[Chunk], Schedule]
+) -> Schedule:
+    """Sum over groups whose ranks ``wire`` connects to those of the other groups."""
     parts = chunk.split(segments(chunk.size))
-    yield GroupCall("reduce_scatter", node, parts[0])
+    yield GroupCall("reduce_scatter", group, parts[0])
     for i, part in enumerate(parts):
         if i + 1 < len(parts):
-            yield GroupCall("reduce_scatter", node, parts[i + 1])
+            yield GroupCall("reduce_scatter", group, parts[i + 1])
         if i > 0:
-            yield GroupCall("allgather", node, parts[i - 1])
-        yield from split_rail.wire(topology, rank, part)
-    yield GroupCall("allgather", node, parts[-1])
+            yield GroupCall("allgather", group, parts[i - 1])
+        yield from wire(part)
+    yield GroupCall("allgather", group, parts[-1])
 
 
 def segments(size: int) -> int:
@@ -50,7 +60,11 @@ def segments(size: int) -> int:
 def cost(topology: Topology, nbytes: int, machine: Machine) -> float:
     """Predict seconds by following the pipeline, for elements of four bytes."""
     k = segments(nbytes // 4)
-    scatter, wire, gather = split_rail.stages(topology, nbytes / k, machine)
+    return followed(k, *split_rail.stages(topology, nbytes / k, machine))
+
+
+def followed(k: int, scatter: float, wire: float, gather: float) -> float:
+    """Return when the last of ``k`` segments is gathered; stages in seconds."""
     node = ready = scatter  # when the node's engine is free, and segment i scattered
     exchanged = 0.0
     for i in range(k):

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from ..chunk import Chunk
-from ..machine import Machine
+from ..machine import Link, Machine
 from ..step import Schedule
 from ..topology import Topology
 from . import ring
@@ -32,9 +32,15 @@ from . import ring
 
 def schedule(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
     """Sum ``chunk`` over all ranks."""
-    row = next(row for row in topology.rows if rank in row)
+    row = row_of(topology, rank)
     pieces = chunk.split(len(row))
     yield from ring.scatter_steps(row, rank, pieces)
+    yield from wire(topology, rank, chunk)
+    yield from ring.gather_steps(row, rank, pieces)
+
+
+def wire(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
+    """Sum over the rows what ``rank`` owns of its row's ``chunk``."""
     rings = [
         ring.allreduce(column, rank, piece)
         for column, piece in columns(topology.rows, rank, chunk)
@@ -42,7 +48,6 @@ def schedule(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
     # In turn, not one after the other: a ring waits for those of its neighbours.
     for steps in zip(*rings, strict=True):
         yield from steps
-    yield from ring.gather_steps(row, rank, pieces)
 
 
 def cost(topology: Topology, nbytes: int, machine: Machine) -> float:
@@ -51,16 +56,36 @@ def cost(topology: Topology, nbytes: int, machine: Machine) -> float:
     With unequal rows, an estimate: the steps of the longest row, the pieces of the
     shortest, and a column message for each cut of two different rows in them.
     """
+    return sum(stages(topology, nbytes, machine))
+
+
+def stages(
+    topology: Topology, nbytes: float, machine: Machine, engine: Link | None = None
+) -> tuple[float, float, float]:
+    """Return seconds along the row, along the column, and along the row again.
+
+    ``engine`` is the link of a row that is a node, if not that of its messages.
+    """
     rows, wide = topology.rows, max(map(len, topology.rows))
     within = all(len({topology.node_of[r] for r in row}) == 1 for row in rows)
     fast = machine.intra if within else machine.flat(topology, crossing=1)
+    if engine is not None and set(rows) <= {*topology.nodes, topology.order}:
+        fast = engine
     slow = machine.flat(topology)
     narrow = min(map(len, rows))
     alpha = slow.alpha * (1 if wide == narrow else -(-wide // narrow) + 1)
-    along = ring.allreduce_cost(wide, nbytes, *fast, machine.gamma)
-    return along + ring.allreduce_cost(
-        len(rows), nbytes / narrow, alpha, slow.beta, machine.gamma
+    return (
+        machine.group_call("reduce_scatter", wide, nbytes, fast),
+        ring.allreduce_cost(
+            len(rows), nbytes / narrow, alpha, slow.beta, machine.gamma
+        ),
+        machine.group_call("allgather", wide, nbytes, fast),
     )
+
+
+def row_of(topology: Topology, rank: int) -> tuple[int, ...]:
+    """Return the row that ``rank`` is in."""
+    return next(row for row in topology.rows if rank in row)
 
 
 def columns(

@@ -14,7 +14,9 @@ def cp():
 
 @pytest.fixture(scope="session")
 def comm(mpi, cp):
-    from collectives import Communicator
+    from collectives import Communicator, gpu
 
-    cp.cuda.Device(mpi.COMM_WORLD.rank % cp.cuda.runtime.getDeviceCount()).use()
-    return Communicator(timeout_s=60.0)
+    mine = gpu.claim()
+    comm = Communicator(timeout_s=60.0)
+    gpu.settle(mine, comm, share=True)
+    return comm

@@ -6,7 +6,16 @@ from device_cases import *  # noqa: F403 - the tests
 
 from collectives import kernels
 from collectives.arrays import DTYPES
-from collectives.ops import OPS, combine, convert, scale
+from collectives.ops import (
+    OPS,
+    combine,
+    combine_wire,
+    convert,
+    round_both,
+    scale,
+    scaled,
+)
+from collectives.scratch import Scratch
 
 pytestmark = [pytest.mark.mpi, pytest.mark.filterwarnings("ignore")]
 
@@ -64,6 +73,44 @@ def test_kernels_convert_as_the_host_does(cp, source, target):
     convert(DTYPES[source], x, DTYPES[target], y)
     same(DTYPES[target], b, y)
     assert kernels.kernel.cache_info().currsize < 64
+
+
+WIDENED = [
+    (wire, wide)
+    for wide in ("float32", "float64")
+    for wire in FLOATS
+    if DTYPES[wire].itemsize < DTYPES[wide].itemsize
+]
+
+
+@pytest.mark.parametrize(("wire", "wide"), WIDENED)
+@pytest.mark.parametrize("op", [op for op in OPS if op != "mean"])
+@pytest.mark.parametrize("first", [True, False])
+def test_kernels_combine_what_has_travelled_as_the_host_does(cp, wire, wide, op, first):
+    wire, wide = DTYPES[wire], DTYPES[wide]
+    a, b = bits(wide, 100_000, 5), bits(wire, 100_000, 6)
+    x, y = cp.asarray(a), cp.asarray(b)
+    with np.errstate(all="ignore"):
+        combine_wire(op, wide, a, wire, b, first=first, scratch=Scratch())
+    combine_wire(op, wide, x, wire, y, first=first, scratch=None)
+    same(wide, a, x)
+
+
+@pytest.mark.parametrize(("wire", "wide"), WIDENED)
+def test_kernels_round_and_scale_as_the_host_does(cp, wire, wide):
+    wire, wide = DTYPES[wire], DTYPES[wide]
+    a, b = bits(wide, 100_000, 7), np.empty(100_000, wire.storage)
+    x, y = cp.asarray(a), cp.asarray(b)
+    round_both(wide, a, wire, b)
+    round_both(wide, x, wire, y)
+    same(wide, a, x)
+    same(wire, b, y)
+    for source, target in ((b, a), (a, b)):
+        kinds = (wire, wide) if source is b else (wide, wire)
+        x, y = cp.asarray(source), cp.asarray(target)
+        scaled(kinds[0], x, kinds[1], y, 1 / 3)
+        scaled(kinds[0], source, kinds[1], target, 1 / 3)
+        same(kinds[1], target, y)
 
 
 def test_tensors_share_their_memory(comm):
