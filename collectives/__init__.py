@@ -47,8 +47,11 @@ __all__ = [
     "WrongResult",
     "abort_on_exception",
     "algorithms",
+    "arrays",
+    "aware",
     "gpu",
     "host",
+    "kernels",
     "pingpong",
     "tuned",
 ]
