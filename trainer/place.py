@@ -78,9 +78,10 @@ class Place:
 
         It waits for what was queued before, and not for what is queued later.
         """
-        copy = number.detach().to("cpu", non_blocking=True)
         if not self.on_gpu:
-            return copy.item
+            value = number.item()
+            return lambda: value
+        copy = number.detach().to("cpu", non_blocking=True)
         event = torch.cuda.Event(blocking=True)  # the host sleeps, it does not spin
         event.record(torch.cuda.current_stream(self.device))
 
