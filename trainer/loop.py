@@ -90,6 +90,7 @@ def _train_epoch(run: Training) -> bool:
     run.sampler.start(epoch=run.epoch, samples_seen=run.samples_seen)
     microbatches = iter(run.batches)
     losses, since, images_before = [], run.seconds, run.images
+    finished = True
     while run.samples_seen + batch <= run.sampler.count:
         begin = perf_counter()
         rate = _set_rate(run)
@@ -104,8 +105,12 @@ def _train_epoch(run: Training) -> bool:
             _log_step(run, sum(losses) / len(losses), rate, speed)
             losses, since, images_before = [], run.seconds, run.images
         if run.interrupted or run.images == batch * (settings.max_steps or 0):
-            return False
-    return True
+            finished = False
+            break
+    begin = perf_counter()
+    run.place.finish()
+    run.seconds += perf_counter() - begin
+    return finished
 
 
 def _set_rate(run: Training) -> float:

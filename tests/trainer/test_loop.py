@@ -113,12 +113,13 @@ def test_microbatches_make_one_update(tmp_path):
     assert run.step == 22
 
 
-def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
+def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(tmp_path):
     run = start(tmp_path)
     with torch.no_grad():
         run.model.fc.bias.fill_(float("nan"))
     with pytest.raises(loop.Diverged, match="nan at update 0.*--optimizer.lr"):
         execute(run)
+    assert checkpoint.find(str(tmp_path), "auto") is None
 
 
 def test_augmentation_and_order_change_with_the_seed(tmp_path):
