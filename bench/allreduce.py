@@ -55,34 +55,24 @@ def run(
     claim = gpu.claim() if options.device == "cuda" else None
     from mpi4py import MPI
 
-    from . import baselines, contenders, meta, roofline
+    from . import contenders, roofline
     from .measure import measure
 
     mpi = (MPI.COMM_WORLD if mpi_comm is None else mpi_comm).Dup()
     with ExitStack() as stack:
         comm = stack.enter_context(opened(options, mpi))
-        place: Any = HOST
         if claim is not None:
             gpu.settle(claim, comm, options.share_gpu)
-            place = Gpu(mpi)
+        place: Any = HOST if claim is None else Gpu(mpi)
         taking_part, left_out = contenders.gather(options, comm, mpi, stack, place)
         if not taking_part:
             reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
             raise WrongUsage(f"nothing to measure: {reasons}")
         limit = roofline.find(mpi) if claim is None else roofline.ON_GPU
-        empty, buffers = place.empty, "ordinary"
-        if options.registered:
-            empty = partial(comm.empty, device=options.device)
-            buffers = "registered, by Communicator.empty"
-        if claim is not None:
-            buffers += ", on GPUs"
-        about = meta.describe(options, comm.topology.describe(), left_out, command)
-        if "auto" in taking_part and claim is None:
-            about["auto"] = ", ".join(chosen(comm, options))
-        if claim is not None:
-            about["native"] = baselines.said(mpi)
-            about["time"] += f"; {ON_GPU}"
-        about = mpi.bcast(about | {"buffers": buffers, "roof": limit.text})
+        registered = partial(comm.empty, device=options.device)
+        empty = registered if options.registered else place.empty
+        about = described(options, comm, mpi, left_out, command)
+        about = mpi.bcast(about | {"roof": limit.text})  # clocks differ
         if show is None or mpi.rank:
             show = silent
         show(report.header(about))
@@ -105,6 +95,29 @@ def opened(options: Options, mpi: Any) -> Communicator:
         gpu_transport=options.gpu_transport,
         overlap=options.overlap,
     )
+
+
+def described(
+    options: Options,
+    comm: Communicator,
+    mpi: Any,
+    left_out: dict[str, str],
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """Return the circumstances; all ranks call it."""
+    from . import baselines, meta
+
+    about = meta.describe(options, comm.topology.describe(), left_out, command)
+    about["buffers"] = "ordinary"
+    if options.registered:
+        about["buffers"] = "registered, by Communicator.empty"
+    if options.device == "cuda":
+        about["buffers"] += ", on GPUs"
+        about["native"] = baselines.said(mpi)
+        about["time"] += f"; {ON_GPU}"
+    elif "auto" in {*options.algorithms} - {*left_out}:
+        about["auto"] = ", ".join(chosen(comm, options))
+    return about
 
 
 def silent(text: str) -> None:

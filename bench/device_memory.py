@@ -22,6 +22,7 @@ from .measure import Entry, race
 DTYPES = ("float32", "float16", "bfloat16")
 REPEATS = 10
 TRAFFIC = {"copy": 2, "add": 3, "scale": 2}  # times the bytes of an array
+FACTOR = -1.0  # of scale: numbers stay as large as they are
 GOAL = 0.85  # of the bandwidth of the copy
 
 
@@ -63,7 +64,7 @@ def calls(dtype: Any, a: Any, b: Any) -> dict[str, Callable[[], Any]]:
     return {
         "copy": copy,
         "add": lambda: kernels.combine("sum", dtype, b, b, a),
-        "scale": lambda: kernels.scale(dtype, b, 1.0),
+        "scale": lambda: kernels.scale(dtype, b, FACTOR),
     }
 
 

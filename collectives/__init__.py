@@ -51,6 +51,7 @@ __all__ = [
     "aware",
     "gpu",
     "host",
+    "job",
     "kernels",
     "pingpong",
     "tuned",

@@ -20,7 +20,7 @@ from .errors import CollectiveError, InvalidArgument, RankFailed, Stalled
 from .executor import Execution
 from .machine import Machine
 from .patience import Patience
-from .plan import Plan, plan_for
+from .plan import DEVICE, HOST, Plan, plan_for
 from .topology import Topology
 from .tuned import Found
 from .watch import Report, Watch
@@ -246,6 +246,7 @@ class Endpoint:
             () if engine is None else engine.kinds,
             segment=segment,
             depth=depth,
+            usual=HOST if host else DEVICE,
         )
         return plan if host else self.device.in_turn(plan)
 

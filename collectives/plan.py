@@ -15,11 +15,22 @@ from .step import NOTHING, Exchange, GroupCall, Schedule, Step, moving
 from .topology import Topology
 
 MAX_MESSAGE = 1 << 30  # bytes; MPI counts are 32-bit in many places
-SEGMENT = 1 << 20  # bytes of a message: it is combined while it is in the cache
 MOST_SEGMENTS = 1 << 11  # of a buffer: those of a very large one are larger
 TAGS = 4096  # the k-th message between two ranks carries tag k modulo this
-DEPTH = 2  # steps in flight: the receive of the next one is posted early
 OVERLAP_DEPTH = 4
+
+
+class Pace(NamedTuple):
+    """How long messages are, in bytes, and how many steps are in flight."""
+
+    segment: int
+    depth: int
+
+
+# A message is combined while it is in the cache; the next receive is posted early.
+HOST = Pace(1 << 20, 2)
+# A message is being copied down, on the wire, being copied up, or being added.
+DEVICE = Pace(1 << 21, 4)
 
 
 class Task(NamedTuple):
@@ -59,12 +70,13 @@ def plan_for(
     *,
     segment: int | None = None,
     depth: int | None = None,
+    usual: Pace = HOST,
 ) -> Plan:
     """Return the plan of ``operation`` of an algorithm module.
 
     Group calls of a kind in ``engines`` stay, if they are of the rank's own node or of
     all ranks; others become exchanges.  Messages have at most ``segment`` bytes;
-    ``depth`` steps are in flight.
+    ``depth`` steps are in flight; where these are None it is as ``usual``.
     """
     module = algorithms.load(algorithm)
     make: Callable[..., Schedule] = getattr(module, operation)
@@ -72,13 +84,13 @@ def plan_for(
     schedule = make(topology, rank, Chunk(0, count), *extra)
     overlap = getattr(module, "OVERLAP", False)
     # Who overlaps steps has cut them so that they do; cut again they fill the window.
-    usual = MAX_MESSAGE if overlap else message_bytes(count * itemsize)
+    most = MAX_MESSAGE if overlap else message_bytes(count * itemsize, usual.segment)
     groups = (topology.node(rank), topology.order)
     plan = compiled(
         served(schedule, rank, groups, engines),
         itemsize,
-        depth or (OVERLAP_DEPTH if overlap else DEPTH),
-        most=segment or usual,
+        depth or (OVERLAP_DEPTH if overlap else usual.depth),
+        most=segment or most,
         whole=Chunk(0, count),
     )
     return plan._replace(native=algorithm == "native")
@@ -99,15 +111,15 @@ def served(
             yield from lower(step, rank)
 
 
-def message_bytes(nbytes: int) -> int:
+def message_bytes(nbytes: int, least: int) -> int:
     """Return the bytes of the messages that a buffer is cut into."""
-    return max(SEGMENT, -(-nbytes // MOST_SEGMENTS))
+    return max(least, -(-nbytes // MOST_SEGMENTS))
 
 
 def compiled(
     schedule: Schedule,
     itemsize: int,
-    depth: int = DEPTH,
+    depth: int = HOST.depth,
     *,
     most: int = MAX_MESSAGE,
     whole: Chunk = NOTHING,

@@ -78,7 +78,8 @@ class Work:
         """Call ``function(work)`` at the end, on the thread that makes the progress.
 
         Called at once if the work has ended.  What it raises is logged: the work is
-        done all the same.  It may start collectives, but cannot wait for them.
+        done all the same.  It may start collectives, but cannot wait for them.  A
+        result on a GPU is there for a stream once `wait` has been called on it.
         """
         with self._lane.lock:
             if not self.done():

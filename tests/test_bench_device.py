@@ -6,12 +6,13 @@ import fake_cupy
 import numpy as np
 import pytest
 
-from bench import device, device_paths, elements, files, meta
+from bench import device, device_memory, device_paths, elements, files, meta
 from bench import device_report as report
 from bench.command import WrongUsage
 from bench.device_report import Rate
 from bench.options import Options
 from bench.place import HOST, Gpu
+from collectives import arrays, kernels
 
 
 class NoMessages:
@@ -79,6 +80,18 @@ SECONDS = {
     **dict.fromkeys(device_paths.LINKS, 0.5),
     **{"message": 0.4, "segments": 0.2, "exchange": 0.5, "allreduce": 2.0},
 }
+
+
+@pytest.mark.parametrize("dtype", device_memory.DTYPES)
+def test_kernels_that_are_measured_do_something(gpu, dtype):
+    kernels.kernel.cache_clear()
+    a, b = (fake_cupy.empty(5, elements.storage(dtype)) for _ in range(2))
+    a.set(elements.encode(dtype, np.full(5, 3.0)))
+    calls, found = device_memory.calls(arrays.DTYPES[dtype], a, b), []
+    for kind in ("copy", "add", "scale"):
+        calls[kind]()
+        found.append(elements.decode(dtype, b.get())[0])
+    assert found == [3, 6, -6]
 
 
 def test_one_rank_has_no_wire():

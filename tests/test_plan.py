@@ -84,7 +84,7 @@ def test_messages_are_segments_and_few_even_for_the_largest_buffer():
         count = -(-nbytes // 4)
         made = plan.plan_for(Topology.uniform(local=4), 0, "ring", "schedule", count, 4)
         assert len(made.tasks) <= 2 * plan.MOST_SEGMENTS
-        most = max(plan.SEGMENT, -(-4 * count // plan.MOST_SEGMENTS))
+        most = max(plan.HOST.segment, -(-4 * count // plan.MOST_SEGMENTS))
         assert made.largest * 4 <= most
     plan.plan_for.cache_clear()
 

@@ -22,7 +22,8 @@ def test_all_contenders_are_right(comm, mpi, dtype, registered):
     present = {row.algorithm for row in rows}
     assert present | set(meta["left_out"]) == set(NAMES)
     assert present >= {"ring", "auto"}
-    assert ("native" in present) == (dtype != "bfloat16")
+    if dtype in ("float32", "int32"):  # not all MPI libraries have halves
+        assert "native" in present
     assert [row for row in rows if row.wrong != 0] == []
     assert all(0 < row.device_us for row in rows)
 
