@@ -58,14 +58,13 @@ def count_correct(
     It is added up where the model is: only the end waits for a device.
     """
     model.eval()
-    device = next(model.parameters()).device
     count = 0
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    loss = torch.zeros((), dtype=torch.float64, device=device)
+    correct: Any = 0
+    loss: Any = 0.0
     for images, labels in batches:
         with autocast():
             scores = model(images)
         count += len(labels)
-        correct += (scores.argmax(1) == labels).sum()
-        loss += functional.cross_entropy(scores.double(), labels, reduction="sum")
+        correct = correct + (scores.argmax(1) == labels).sum()
+        loss = loss + functional.cross_entropy(scores.double(), labels, reduction="sum")
     return Result(int(correct), count, float(loss))
