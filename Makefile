@@ -110,7 +110,7 @@ gpu-check gpu-tests gpu-bench: LAUNCH_GPU = mpiexec
 gpu-check gpu-bench: GPU_RESULTS = bench/results/gpu
 gpu-check: ; $(MAKE) -k gpu-tests gpu-bench
 
-# part SECONDS RANKS ARGUMENTS of Python; told FAILED
+# part SECONDS RANKS ARGUMENTS runs Python; told fails if a part did
 define GPU_PARTS
 failed=; part() { seconds=$$1 ranks=$$2; shift 2; echo "== -n $$ranks: $$*"; \
     timeout -k 5 $$seconds $(LAUNCH_GPU) -n $$ranks $(PYTHON_GPU) "$$@" || { \
