@@ -21,8 +21,8 @@ from typing import Any, Protocol
 from collectives import InvalidArgument
 
 FOLDER = "log"  # of the output
-GROUPS = {"step": "train"}  # how the scalars of an event are called; others as it is
-HEAD = ("schema", "time", "step")
+GROUPS = {"step": "train", "eval": "eval", "final": "final"}  # of scalars, by event
+HEAD = ("schema", "time", "step", "epoch")
 
 
 class Log(Protocol):
@@ -98,9 +98,9 @@ def scalars(event: dict[str, Any]) -> dict[str, float]:
     >>> scalars({"event": "step", "time": 2.0, "step": 8, "loss": 0.5, "grid": "2 x 1"})
     {'train/loss': 0.5}
     """
-    group = GROUPS.get(event["event"], event["event"])
+    group = GROUPS.get(event["event"])
     return {
         f"{group}/{name}": float(value)
         for name, value in event.items()
-        if name not in HEAD and isinstance(value, int | float)
+        if group and name not in HEAD and isinstance(value, int | float)
     }

@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any, Protocol, TextIO
 
 from collectives import InvalidArgument
+from trainer import stragglers
 
 PROGRESS = ("lines", "bar")
 Event = dict[str, Any]
@@ -165,6 +166,8 @@ class Course:
                 f"{self._where(event)}  evaluated    loss {event['loss']:.4f}  "
                 f"top-1 {event['top1']:.2f} % ({event['correct']} of {event['count']})"
             )
+        if kind == "stragglers":
+            return stragglers.line(event)
         if kind == "checkpoint":
             return f"checkpoint {event['path']}"
         if kind == "final":

@@ -58,7 +58,13 @@ def export(source: str, out: str) -> dict[str, str]:
         raise InvalidArgument(
             "safetensors is not installed; pip install 'mpi-collectives[safetensors]'"
         ) from error
-    content = checkpoint.read(checkpoint.find("", source))
+    path = checkpoint.locate(source)
+    if path is None:
+        raise InvalidArgument(
+            f"no checkpoint at {source}; expected a checkpoint-*.pt, or the output "
+            "directory of a run"
+        )
+    content = checkpoint.read(path)
     told = metadata(content)
     part = Path(f"{out}.part")
     part.parent.mkdir(parents=True, exist_ok=True)

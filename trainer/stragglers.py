@@ -47,23 +47,30 @@ class Stragglers:
         }
 
     def report(self) -> dict[str, Any]:
-        """Return the whole run: each rank's mean seconds of an update, by rank."""
+        """Return the whole run, each rank's mean seconds of an update by rank.
+
+        Updates not yet compared are an interval of their own; all ranks call this
+        together.
+        """
+        if self.mine[0]:
+            self.compare()
         updates = max(1, self.everyone[0, 0])
         return {
             "updates": int(self.everyone[0, 0]),
             "compute_s": (self.everyone[:, 1] / updates).tolist(),
             "wait_s": (self.everyone[:, 2] / updates).tolist(),
             "intervals_slowest": self.slowest.tolist(),
+            "node": list(self.comm.topology.node_of),
         }
 
 
-def line(report: dict[str, Any], topology: Any) -> str:
+def line(report: dict[str, Any]) -> str:
     """Say in one line who was slow, for people."""
     computed = np.array(report["compute_s"])
     order = np.argsort(-computed, kind="stable")[:SHOWN]
     ranks = (
         f"rank {rank} {1000 * computed[rank]:.1f} ms "
-        f"(node {topology.node_of[rank]}, slowest in "
+        f"(node {report['node'][rank]}, slowest in "
         f"{report['intervals_slowest'][rank]} of {sum(report['intervals_slowest'])} "
         "intervals)"
         for rank in order.tolist()

@@ -29,7 +29,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple, TextIO
 
-from collectives import Topology, pingpong
+from collectives import InvalidArgument, Topology, pingpong
 
 MOST = 1 << 20  # spans in a file: some 100 MB
 MOST_OF_A_RANK = 1 << 16
@@ -141,24 +141,30 @@ class Span:
 
 
 def start(comm: Any, path: str | None, mpi: Any = None) -> "Trace | Off":
-    """Return a trace for the file ``path``, which is made now; `OFF` without one.
+    """Return a trace for the file ``path``, `OFF` without one; all ranks together.
 
     ``mpi`` is an mpi4py communicator of the ranks of ``comm``, by default COMM_WORLD.
-    All ranks call this together.
-
-    Raises:
-        OSError: on rank 0, where the file cannot be written.
     """
     if path is None:
         return OFF
-    if comm.rank == 0:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).touch()
     if comm.size > 1 and mpi is None:
         from mpi4py import MPI
 
         mpi = MPI.COMM_WORLD
     return Trace(comm, path, mpi)
+
+
+def make_file(path: str) -> None:
+    """Make the file, empty, so that it is known now whether it can be written.
+
+    Raises:
+        InvalidArgument: it cannot.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+    except OSError as error:
+        raise InvalidArgument(f"--trace {path}: cannot be written: {error}") from error
 
 
 def store(path: str, parts: Sequence[Part], topology: Topology) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from collectives import InvalidArgument, algorithms
+from trainer import adapter, console
 from trainer.recipe import PRECISIONS
 
 WIRES = ("float16", "bfloat16", "float32")
@@ -20,6 +21,8 @@ def check(settings: Any) -> None:
     check_choices(settings)
     check_gpu(settings)
     check_numbers(settings)
+    adapter.named(settings.log)
+    console.check(settings.progress)
 
 
 def check_choices(settings: Any) -> None:

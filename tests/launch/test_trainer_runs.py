@@ -103,7 +103,7 @@ def interrupt(mpiexec, number, ranks, *arguments, output):
     first = []
     for line in process.stdout:
         first.append(line)
-        if line.startswith("epoch 0 step"):
+        if line.startswith("epoch 0."):
             break
     process.send_signal(number)
     rest, _ = process.communicate(timeout=120)

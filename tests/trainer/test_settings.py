@@ -135,6 +135,19 @@ def test_microbatches_count_where_the_batch_is_lowered():
     assert settings.recipe.batch.per_worker == 1437 // (64 * 4)
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--log", "tensorboard,comet"], "--log: got 'comet', expected some of mlflow"),
+        (["--progress", "dots"], "--progress: got 'dots', expected one of lines, bar"),
+    ],
+)
+def test_what_is_not_known_to_show_or_log_is_refused(flags, message):
+    pytest.importorskip("tensorboard")
+    with pytest.raises(InvalidArgument, match=message):
+        parse(flags)
+
+
 @pytest.mark.parametrize("where", ["flag", "file"])
 def test_a_batch_that_was_given_is_never_lowered(tmp_path, where):
     path = tmp_path / "mine.yaml"

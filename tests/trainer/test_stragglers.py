@@ -42,18 +42,25 @@ def test_the_report_has_each_rank_over_all_updates(found):
         "compute_s": [1.0, 2.0, 9.0, 4.0],
         "wait_s": [9.0, 8.0, 1.0, 6.0],
         "intervals_slowest": [0, 0, 3, 0],
+        "node": [0, 0, 1, 1],
     }
 
 
 def test_the_line_names_the_slowest_first(found):
-    text = stragglers.line(found[0].report(), Four.topology)
+    text = stragglers.line(found[0].report())
     assert "mean 4000.0 ms, max 9000.0 ms; slowest: rank 2 9000.0 ms (node 1," in text
     assert text.index("rank 2") < text.index("rank 3") < text.index("rank 1")
     assert "slowest in 3 of 3 intervals" in text and "rank 0" not in text
+
+
+def test_updates_after_the_last_interval_count_too(found):
+    found[0].note(1.0, 9.0)
+    assert found[0].report()["updates"] == 16
 
 
 def test_a_run_without_an_update_has_a_report():
     made = Stragglers(Alone())
     assert made.report() == {
         "updates": 0, "compute_s": [0.0], "wait_s": [0.0], "intervals_slowest": [0],
+        "node": [0],
     }  # fmt: skip

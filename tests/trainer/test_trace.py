@@ -6,13 +6,14 @@ import threading
 import pytest
 from alone import Alone
 
-from collectives import Topology
+from collectives import InvalidArgument, Topology
 from trainer import trace
 from trainer.trace import OFF, Part, Reading
 
 
 def recorded(tmp_path, name="trace.json"):
     """Return the trace of one rank, with a span inside another and one beside."""
+    trace.make_file(str(tmp_path / name))
     found = trace.start(Alone(), str(tmp_path / name))
     with found.span("update", step=3):
         with found.span("forward"):
@@ -92,6 +93,12 @@ def test_threads_may_add_spans_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert len(found.ring) == 4000
+
+
+def test_a_file_that_cannot_be_written_is_refused_at_the_start(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidArgument, match="--trace .*cannot be written"):
+        trace.make_file(str(tmp_path / "file" / "trace.json"))
 
 
 def part(*spans, offset=0.0, error=0.0, host="a"):
