@@ -5,6 +5,7 @@ output: ``mlflow ui --backend-store-uri sqlite:///OUTPUT/log/mlflow.db``.  A res
 goes on under the same id.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def start(folder: Path) -> Log:
     """Return the log of the run that this folder knows, or of a new one."""
     import mlflow
 
+    logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)
     given = mlflow.is_tracking_uri_set()
     uri = None if given else f"sqlite:///{folder.resolve() / 'mlflow.db'}"
     client = mlflow.MlflowClient(tracking_uri=uri)

@@ -53,7 +53,7 @@ def start(folder: Path) -> Log:
         dir=str(folder),
         id=known,
         resume="allow",
-        settings=wandb.Settings(console="off"),
+        settings=wandb.Settings(console="off", quiet=True),
     )
     noted.write_text(run.id, "utf-8")
     return Log(run)
