@@ -51,6 +51,7 @@ setup(
         "plot": PLOT,
         "tensorboard": ["tensorboard"],
         "jax": ["jax", "ml_dtypes"],
+        "nvrtc": ["nvidia-cuda-nvrtc-cu12"],  # compiles our kernels without a GPU
         "test": TEST,
         "dev": [*TEST, "ruff", "mypy", "types-PyYAML", "codespell", "pre-commit"],
     },

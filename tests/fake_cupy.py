@@ -15,8 +15,10 @@ import ctypes
 import random
 import sys
 import threading
+import time
 import types
 import weakref
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -181,14 +183,14 @@ class Mark:
     """A place in a stream: whether the stream has passed it, and its clock there."""
 
     def __init__(self):
-        self.reached, self.clock = False, {}
+        self.reached, self.clock, self.when = False, {}, 0.0
 
 
 class Event:
     """What streams and the host wait for."""
 
     def __init__(self, block=False, disable_timing=False, interprocess=False):
-        self.mark = None
+        self.mark, self.timing = None, not disable_timing
 
     def record(self, stream=None):
         stream = stream or get_current_stream()
@@ -197,6 +199,7 @@ class Event:
 
         def reach():
             mark.reached, mark.clock = True, dict(stream.clock)
+            mark.when = time.perf_counter()
 
         stream.put(reach)
 
@@ -209,6 +212,12 @@ class Event:
             if self.mark.reached:
                 merge(self.gpu.host, self.mark.clock)
             return self.mark.reached
+
+
+def get_elapsed_time(start, end):
+    """Return the milliseconds between two events that have come."""
+    assert start.timing and end.timing and start.mark.reached and end.mark.reached
+    return (end.mark.when - start.mark.when) * 1e3
 
 
 class Device:
@@ -363,16 +372,19 @@ class ndarray:  # noqa: N801 - CuPy's name
 
     ravel = reshape
 
-    def get(self):
+    def get(self, out=None):
         """Wait for the current stream, and copy to the host."""
         stream = get_current_stream()
         stream.synchronize()
         self.gpu.by_host(*self.span(), write=False, what="get")
-        return self.values().copy()
+        out = np.empty(self.size, self.dtype) if out is None else out
+        out[:] = self.values()
+        return out
 
     def set(self, values):
-        """Copy from the host, on the current stream."""
-        launch(lambda: np.array(values, self.dtype), [], self, "set")
+        """Copy from ordinary memory of the host, on the current stream."""
+        taken = np.array(values, self.dtype)  # at once: it may change afterwards
+        launch(lambda: taken, [], self, "set")
 
 
 def launch(function, inputs, out, what):
@@ -429,16 +441,15 @@ UFUNCS = {
 
 
 def read(dtype, stored):
-    """Return stored elements as what they are computed as."""
-    return widen(stored) if dtype == "bfloat16" else stored.astype(WIDE[dtype])
+    """Return stored elements, one or several in a word, as they are computed."""
+    if dtype == "bfloat16":
+        return widen(stored.view(np.uint16))
+    return stored.view(dtype).astype(np.float32 if dtype == "float16" else dtype)
 
 
 def write(dtype, values):
     """Return values as they are stored."""
     return narrow(values) if dtype == "bfloat16" else values.astype(dtype)
-
-
-WIDE = {"float16": np.float32, "float32": np.float32, "float64": np.float64}
 
 
 class ElementwiseKernel:
@@ -451,26 +462,33 @@ class ElementwiseKernel:
         inputs, outputs = arrays[: -self.outputs], arrays[-self.outputs :]
         first, *rest = self.name.split("_")
         if first == "round":
-            launch(lambda x: write(rest[1], x), inputs, outputs[0], self.name)
-            function = lambda y: read(rest[1], y)  # noqa: E731
+            launch(
+                lambda x: write(rest[1], x).view(outputs[0].dtype),
+                inputs,
+                outputs[0],
+                self.name,
+            )
+            function = partial(read, rest[1])
             return launch(function, outputs[:1], outputs[1], self.name)
         if first in UFUNCS:
-            types = [*rest, rest[0]][:2]
+            kinds = [kind for kind in rest if kind in DTYPES]
+            kinds = [kinds[0], kinds[-1]]
 
             def function(x, y):
-                operands = [read(types[0], x), read(types[1], y)]
+                operands = [read(kinds[0], x), read(kinds[1], y)]
                 if rest[-1] == "first":
                     operands.reverse()
-                return write(types[0], UFUNCS[first](*operands))
+                return write(kinds[0], UFUNCS[first](*operands))
 
         else:
+            source, target = (rest[0],) * 2 if first == "scale" else (first, rest[1])
 
             def function(x, factor=1.0):
-                return write(
-                    rest[1], read(first, x) * WIDE.get(first, np.float32)(factor)
-                )
+                wide = read(source, x)
+                return write(target, wide * wide.dtype.type(factor))
 
-        return launch(function, inputs, outputs[0], self.name)
+        word = outputs[0].dtype
+        return launch(lambda *x: function(*x).view(word), inputs, outputs[0], self.name)
 
 
 def ufunc(function, what):
@@ -513,7 +531,14 @@ def install(monkeypatch, gpu, devices=1):
     module.ElementwiseKernel = ElementwiseKernel
     module.cuda = types.ModuleType("cupy.cuda")
     module.cuda.Device = Device
-    module.cuda.runtime = types.SimpleNamespace(getDeviceCount=lambda: devices)
+    module.cuda.runtime = types.SimpleNamespace(
+        getDeviceCount=lambda: devices,
+        getDeviceProperties=lambda id: {"name": b"stand-in", "totalGlobalMem": 1 << 30},
+        runtimeGetVersion=lambda: 13000,
+        driverGetVersion=lambda: 13010,
+    )
+    module.cuda.get_elapsed_time = get_elapsed_time
+    module.__version__ = "0"
     module.cuda.Memory, module.cuda.MemoryPointer = Memory, MemoryPointer
     module.cuda.Stream, module.cuda.Event = Stream, Event
     module.cuda.get_current_stream = get_current_stream
