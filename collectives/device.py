@@ -203,7 +203,10 @@ class Ordered:
             self.came.stream.wait_event(self.ended)
             self.held.clear()
 
-    __del__ = let_go
+    def __del__(self) -> None:
+        """Let go of what nobody has taken; at the end of the process all is over."""
+        if not sys.is_finalizing():
+            self.let_go()
 
 
 def hand_over(steps: Any) -> None:
