@@ -17,9 +17,15 @@ from math import sqrt
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from trainer.optimizers.listwise import AT_LEAST_0, BELOW_1, Listwise, norms
+from trainer.optimizers.listwise import (
+    AT_LEAST_0,
+    BELOW_1,
+    Listwise,
+    Tensors,
+    decayed,
+    norms,
+)
 
 
 class LAMB(Listwise):
@@ -69,9 +75,9 @@ class LAMB(Listwise):
     def update(
         self,
         group: dict[str, Any],
-        weights: list[Tensor],
-        gradients: list[Tensor],
-        *averages: list[Tensor],
+        weights: Tensors,
+        gradients: Tensors,
+        *averages: Tensors,
     ) -> None:
         """Make one update of a group."""
         group["updates"] += 1
@@ -79,8 +85,7 @@ class LAMB(Listwise):
         if group["skip"]:
             torch._foreach_add_(weights, step, alpha=-group["lr"])
             return
-        if group["weight_decay"]:
-            torch._foreach_add_(step, weights, alpha=group["weight_decay"])
+        step = decayed(step, weights, group["weight_decay"])
         weight, length = norms(weights), norms(step)
         ratio = torch.where((weight > 0) & (length > 0), weight / length, 1.0)
         torch._foreach_addcmul_(weights, step, (-group["lr"] * ratio).unbind())
@@ -88,10 +93,10 @@ class LAMB(Listwise):
 
 def direction(
     group: dict[str, Any],
-    gradients: list[Tensor],
-    mean: list[Tensor],
-    square: list[Tensor],
-) -> list[Tensor]:
+    gradients: Tensors,
+    mean: Tensors,
+    square: Tensors,
+) -> Tensors:
     """Add gradients to the averages; return Adam's direction, without the decay."""
     beta1, beta2, updates = group["beta1"], group["beta2"], group["updates"]
     torch._foreach_mul_(mean, beta1)

@@ -21,7 +21,14 @@ import torch
 from torch import Tensor
 
 from collectives import InvalidArgument
-from trainer.optimizers.listwise import AT_LEAST_0, BELOW_1, Listwise, norms
+from trainer.optimizers.listwise import (
+    AT_LEAST_0,
+    BELOW_1,
+    Listwise,
+    Tensors,
+    decayed,
+    norms,
+)
 
 
 class LARS(Listwise):
@@ -99,21 +106,21 @@ class LARS(Listwise):
     def update(
         self,
         group: dict[str, Any],
-        weights: list[Tensor],
-        gradients: list[Tensor],
-        *averages: list[Tensor],
+        weights: Tensors,
+        gradients: Tensors,
+        *averages: Tensors,
     ) -> None:
         """Make one update of a group."""
         (average,) = averages
         decay = group["weight_decay"]
-        if decay and group["decay_in"] == "loss":
-            gradients = torch._foreach_add(gradients, weights, alpha=decay)
+        if group["decay_in"] == "loss":
+            gradients = decayed(gradients, weights, decay)
         if group["skip"]:
             trust = weights[0].new_ones(len(weights))
         else:
             trust = trust_ratios(group, norms(weights), norms(gradients))
-        if decay and group["decay_in"] == "update" and not group["skip"]:
-            gradients = torch._foreach_add(gradients, weights, alpha=decay)
+        if group["decay_in"] == "update" and not group["skip"]:
+            gradients = decayed(gradients, weights, decay)
         torch._foreach_mul_(average, group["momentum"])
         move(group["form"], group["lr"], trust, weights, gradients, average)
 
@@ -134,9 +141,9 @@ def move(
     form: str,
     lr: float,
     trust: Tensor,
-    weights: list[Tensor],
-    gradients: list[Tensor],
-    average: list[Tensor],
+    weights: Tensors,
+    gradients: Tensors,
+    average: Tensors,
 ) -> None:
     """Add gradients to the average, which has decayed; move the weights."""
     if form == "v":

@@ -18,13 +18,14 @@ whether ``step()`` is called at all.
 
 from collections.abc import Iterable
 from math import inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
 
 from collectives import InvalidArgument
 
+Tensors: TypeAlias = list[Tensor] | tuple[Tensor, ...]
 HALVES = (torch.float16, torch.bfloat16)
 AT_LEAST_0 = (0.0, inf)
 BELOW_1 = (0.0, 1.0)
@@ -43,9 +44,9 @@ class Listwise(torch.optim.Optimizer):
     def update(
         self,
         group: dict[str, Any],
-        weights: list[Tensor],
-        gradients: list[Tensor],
-        *averages: list[Tensor],
+        weights: Tensors,
+        gradients: Tensors,
+        *averages: Tensors,
     ) -> None:
         """Update weights and averages of one group in place, but not gradients.
 
@@ -55,7 +56,7 @@ class Listwise(torch.optim.Optimizer):
         raise NotImplementedError
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         """Make one update; return what ``closure`` returns, which computes the loss."""
         loss = None
         if closure is not None:
@@ -136,9 +137,10 @@ class Listwise(torch.optim.Optimizer):
         state = self.state[parameter]
         if "weight" not in state:
             state["weight"] = parameter.detach().to(wide(parameter))
-        return state["weight"]
+        weight: Tensor = state["weight"]
+        return weight
 
-    def _averages(self, name: str, parameters: list[Tensor]) -> list[Tensor]:
+    def _averages(self, name: str, parameters: Tensors) -> Tensors:
         for parameter in parameters:
             if name not in self.state[parameter]:
                 self.state[parameter][name] = torch.zeros_like(
@@ -152,7 +154,7 @@ def wide(tensor: Tensor) -> torch.dtype:
     return torch.float32 if tensor.dtype in HALVES else tensor.dtype
 
 
-def widened(gradients: list[Tensor], weights: list[Tensor]) -> list[Tensor]:
+def widened(gradients: Tensors, weights: Tensors) -> Tensors:
     """Return gradients of the weights' types: themselves, or copies."""
     if all(g.dtype == w.dtype for g, w in zip(gradients, weights, strict=True)):
         return gradients
@@ -161,15 +163,20 @@ def widened(gradients: list[Tensor], weights: list[Tensor]) -> list[Tensor]:
     return copies
 
 
-def narrow(weights: list[Tensor], parameters: list[Tensor]) -> None:
+def narrow(weights: Tensors, parameters: Tensors) -> None:
     """Round updated weights into those parameters that are of half types."""
     pairs = [(p, w) for p, w in zip(parameters, weights, strict=True) if p is not w]
     if pairs:
         halves, wholes = zip(*pairs, strict=True)
-        torch._foreach_copy_(list(halves), list(wholes))
+        torch._foreach_copy_(halves, wholes)
 
 
-def norms(tensors: list[Tensor]) -> Tensor:
+def decayed(gradients: Tensors, weights: Tensors, decay: float) -> Tensors:
+    """Return ``gradients + decay * weights``: new tensors, unless ``decay`` is 0."""
+    return torch._foreach_add(gradients, weights, alpha=decay) if decay else gradients
+
+
+def norms(tensors: Tensors) -> Tensor:
     """Return each tensor's 2-norm; shape ``(tensors,)``."""
     return torch.stack(torch._foreach_norm(tensors))
 

@@ -14,9 +14,8 @@ corrected, it equals the u-form's ``w <- w - lr (g + m u)``.
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from trainer.optimizers.listwise import AT_LEAST_0, BELOW_1, Listwise
+from trainer.optimizers.listwise import AT_LEAST_0, BELOW_1, Listwise, Tensors, decayed
 
 
 class VMomentum(Listwise):
@@ -58,19 +57,16 @@ class VMomentum(Listwise):
     def update(
         self,
         group: dict[str, Any],
-        weights: list[Tensor],
-        gradients: list[Tensor],
-        *averages: list[Tensor],
+        weights: Tensors,
+        gradients: Tensors,
+        *averages: Tensors,
     ) -> None:
         """Make one update of a group."""
         lr, momentum = group["lr"], group["momentum"]
         if group["corrected"]:
             self._correct(group)
         group["previous_lr"] = lr
-        if group["weight_decay"]:
-            gradients = torch._foreach_add(
-                gradients, weights, alpha=group["weight_decay"]
-            )
+        gradients = decayed(gradients, weights, group["weight_decay"])
         (v,) = averages
         torch._foreach_mul_(v, momentum)
         torch._foreach_add_(v, gradients, alpha=lr)

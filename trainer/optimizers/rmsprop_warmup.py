@@ -16,10 +16,9 @@ from math import exp
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from collectives import InvalidArgument
-from trainer.optimizers.listwise import AT_LEAST_0, BELOW_1, Listwise
+from trainer.optimizers.listwise import AT_LEAST_0, BELOW_1, Listwise, Tensors, decayed
 
 
 def a_sgd(
@@ -109,9 +108,9 @@ class RMSpropWarmup(Listwise):
     def update(
         self,
         group: dict[str, Any],
-        weights: list[Tensor],
-        gradients: list[Tensor],
-        *averages: list[Tensor],
+        weights: Tensors,
+        gradients: Tensors,
+        *averages: Tensors,
     ) -> None:
         """Make one update of a group.
 
@@ -120,10 +119,7 @@ class RMSpropWarmup(Listwise):
         """
         direction, square = averages
         of_sgd, of_rmsprop = shares(group)
-        if group["weight_decay"]:
-            gradients = torch._foreach_add(
-                gradients, weights, alpha=group["weight_decay"]
-            )
+        gradients = decayed(gradients, weights, group["weight_decay"])
         torch._foreach_mul_(direction, group["momentum"])
         torch._foreach_add_(direction, gradients, alpha=-of_sgd)
         if of_rmsprop:
