@@ -102,12 +102,30 @@ test-mpi: $(VENV)/installed
 test-openmpi test-impi: test-%:
 	$(MAKE) --no-print-directory test-mpi MPI=$* RANKS="$(OTHER_RANKS)"
 
-# On a machine with a GPU and CuPy, with the Python and the launcher that are there
+# On a machine with a GPU and CuPy, with the Python and the launcher that are there: tests,
+# then figures for bench/results.  Ten minutes at most; what fails keeps nothing else from
+# running, and is named at the end.
 gpu-check: PYTHON_GPU = python3
 gpu-check: LAUNCH_GPU = mpiexec
+gpu-check: GPU_RESULTS = bench/results/gpu
 gpu-check:
-	set -e; for n in 1 2 4; do echo "== $$n ranks"; timeout -k 10 300 $(LAUNCH_GPU) -n $$n \
-	    $(PYTHON_GPU) $(PYTEST) --only-mpi tests/gpu; done
+	@failed=; part() { \
+	    seconds=$$1 ranks=$$2; shift 2; echo "== -n $$ranks: $$*"; \
+	    timeout -k 5 $$seconds $(LAUNCH_GPU) -n $$ranks $(PYTHON_GPU) "$$@" || { \
+	        failed="$$failed-n $$ranks, exit code $$?: $$*\n"; }; }; \
+	part 150 1 $(PYTEST) --only-mpi tests/gpu; \
+	part 90 2 $(PYTEST) --only-mpi tests/gpu; \
+	part 90 4 $(PYTEST) --only-mpi tests/gpu; \
+	part 40 1 -m bench.device --iters 10 --json $(GPU_RESULTS)-device.json; \
+	part 50 2 -m bench.device --iters 10 --share-gpu \
+	    --json $(GPU_RESULTS)-device-2-ranks.json; \
+	part 50 2 -m bench.allreduce --device cuda --share-gpu --iters 10 \
+	    --algorithms auto,ring,native,gloo --max 64M --factor 16 \
+	    --json $(GPU_RESULTS)-allreduce-2-ranks.json; \
+	part 120 1 -m bench.compare --device cuda --trainer ours,none --model resnet50 \
+	    --image-size 224 --batch 256 --precision bfloat16 --channels-last \
+	    --json $(GPU_RESULTS)-trainer.json; \
+	test -z "$$failed" || { printf "these failed:\n$$failed" >&2; exit 1; }
 
 test-launch: $(VENV)/installed $(VENV_mpich)/installed $(VENV_openmpi)/installed
 	timeout -k 10 900 $(VENV)/bin/python $(PYTEST) tests/launch

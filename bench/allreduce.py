@@ -1,6 +1,7 @@
-"""Allreduce benchmark: our algorithms, the MPI library's and gloo's, side by side.
+"""Allreduce benchmark: our algorithms, the MPI library's and others', side by side.
 
     mpirun -np 4 python -m bench.allreduce --algorithms ring,torus2d,native --max 64M
+    mpirun -np 2 python -m bench.allreduce --device cuda --max 256M
 
 `run` does the same within a program.
 """
@@ -11,21 +12,22 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from collectives import (
     Communicator,
     InvalidArgument,
     UnsupportedTopology,
     abort_on_exception,
+    gpu,
 )
 
 from . import against, elements, files, plot, report
 from .command import WrongUsage, refuse, unwritable
 from .options import TIMEOUT_S, Options, parse
+from .place import HOST, Gpu
 from .row import Row
 
 NAME = "python -m bench.allreduce"
+ON_GPU = "until the result is there; device_us, in files, is between two events"
 
 
 class Result(NamedTuple):
@@ -48,37 +50,74 @@ def run(
 
     Raises:
         WrongUsage: no contender can reduce this type by this operation.
+        InvalidArgument: a rank has no GPU of its own, where that was asked for.
     """
+    claim = gpu.claim() if options.device == "cuda" else None
     from mpi4py import MPI
 
-    from . import contenders, meta, roofline
+    from . import contenders, roofline
     from .measure import measure
 
     mpi = (MPI.COMM_WORLD if mpi_comm is None else mpi_comm).Dup()
     with ExitStack() as stack:
-        comm = stack.enter_context(Communicator(mpi, timeout_s=TIMEOUT_S))
-        taking_part, left_out = contenders.gather(options, comm, mpi, stack)
+        comm = stack.enter_context(opened(options, mpi))
+        if claim is not None:
+            gpu.settle(claim, comm, options.share_gpu)
+        place: Any = HOST if claim is None else Gpu(mpi)
+        taking_part, left_out = contenders.gather(options, comm, mpi, stack, place)
         if not taking_part:
             reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
             raise WrongUsage(f"nothing to measure: {reasons}")
-        limit = roofline.find(mpi)
-        empty, buffers = np.empty, "ordinary"
-        if options.registered:
-            empty, buffers = comm.empty, "registered, by Communicator.empty"
-        about = meta.describe(options, comm.topology.describe(), left_out, command)
-        if "auto" in taking_part:
-            about["auto"] = ", ".join(chosen(comm, options))
-        about = mpi.bcast(about | {"buffers": buffers, "roof": limit.text})
+        limit = roofline.find(mpi) if claim is None else roofline.ON_GPU
+        registered = partial(comm.empty, device=options.device)
+        empty = registered if options.registered else place.empty
+        about = described(options, comm, mpi, left_out, command)
+        about = mpi.bcast(about | {"roof": limit.text})  # clocks differ
         if show is None or mpi.rank:
             show = silent
         show(report.header(about))
         rows = []
-        for found in measure(taking_part, options, mpi, roofline=limit, empty=empty):
+        for found in measure(
+            taking_part, options, mpi, roofline=limit, place=place, empty=empty
+        ):
             rows += found
             show(report.lines(found))
         show(report.footer(rows))
     mpi.Free()
     return Result(about, rows)
+
+
+def opened(options: Options, mpi: Any) -> Communicator:
+    """Return the communicator to measure."""
+    return Communicator(
+        mpi,
+        timeout_s=TIMEOUT_S,
+        gpu_transport=options.gpu_transport,
+        overlap=options.overlap,
+    )
+
+
+def described(
+    options: Options,
+    comm: Communicator,
+    mpi: Any,
+    left_out: dict[str, str],
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """Return the circumstances; all ranks call it."""
+    from . import baselines, meta
+
+    about = meta.describe(options, comm.topology.describe(), left_out, command)
+    about["buffers"] = "ordinary"
+    if options.registered:
+        about["buffers"] = "registered, by Communicator.empty"
+    if options.device == "cuda":
+        about["buffers"] += ", on GPUs"
+        about["native"] = baselines.said(mpi)
+        about["time"] += f"; {ON_GPU}"
+    elif "auto" in {*options.algorithms} - {*left_out}:
+        about["auto"] = ", ".join(chosen(comm, options))
+    return about
 
 
 def silent(text: str) -> None:
@@ -108,6 +147,8 @@ def main(arguments: list[str] | None = None) -> int:
     except WrongUsage as error:
         return refuse(error, NAME)
     abort_on_exception()
+    if options.device == "cuda":
+        gpu.claim()  # some MPI libraries look for the current GPU when they begin
     from mpi4py import MPI
 
     try:

@@ -1,10 +1,11 @@
-"""Baselines: the MPI library's own allreduce, and torch.distributed's over gloo.
+"""Baselines: the MPI library's allreduce, and torch.distributed's over gloo and NCCL.
 
 A contender is a function ``bind(x, out)``: it prepares what is not to be timed, and
 returns the call that leaves the reduction of all ranks' ``x`` in ``out``, which may be
-``x``.  Both baselines make the mean from the sum, and divide it themselves.
+``x``.  All baselines make the mean from the sum, and divide it themselves.
 """
 
+import platform
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from collectives import aware, host
+
+from .elements import tensor
 from .options import TIMEOUT_S
 
 Bind = Callable[[Any, Any], Callable[[], Any]]
@@ -32,9 +36,7 @@ def native(mpi: Any, op: str) -> Bind:
     reduction = ops.get(op, MPI.SUM)
 
     def bind(x: Any, out: Any) -> Callable[[], Any]:
-        if not isinstance(x, np.ndarray):
-            # Handed over all the same, a tensor would be reduced as bytes.
-            raise NotSupported(f"MPI has no reduction of {x.dtype}")
+        check_reduced(x)
         send = MPI.IN_PLACE if out is x else x
 
         def call() -> None:
@@ -47,24 +49,74 @@ def native(mpi: Any, op: str) -> Bind:
     return bind
 
 
-def gloo(group: Any, op: str) -> Bind:
-    """Return ``torch.distributed.all_reduce``; it works in place, so ``x`` is copied.
+def native_copied(mpi: Any, op: str) -> Bind:
+    """Return what is left to a user whose MPI takes no device memory: copy it.
 
-    ``group`` is torch.distributed with a process group, as `gloo_group` opens it.
+    The copy lies in ordinary memory of the host, as NumPy allocates it.
     """
-    import torch
-
-    ops = {"prod": "PRODUCT", "min": "MIN", "max": "MAX"}
-    reduction = getattr(group.ReduceOp, ops.get(op, "SUM"))
-    size = group.get_world_size()
 
     def bind(x: Any, out: Any) -> Callable[[], Any]:
-        source, target = torch.as_tensor(x), torch.as_tensor(out)
+        check_reduced(x)
+        copy = np.empty(x.size, x.dtype)
+        reduce = native(mpi, op)(copy, copy)
+
+        def call() -> None:
+            x.get(out=copy)
+            reduce()
+            out.set(copy)
+
+        return call
+
+    return bind
+
+
+def check_reduced(x: Any) -> None:
+    """Check that MPI has a reduction of this array.
+
+    Raises:
+        NotSupported: it is a tensor; handed over all the same, it would be reduced as
+            bytes.
+    """
+    if not isinstance(x.dtype, np.dtype):
+        raise NotSupported(f"MPI has no reduction of {x.dtype}")
+
+
+def native_on_gpu(mpi: Any, op: str) -> Bind:
+    """Return ``MPI_Allreduce`` of device memory, of copies where MPI takes none."""
+    return (native if refusal(mpi) is None else native_copied)(mpi, op)
+
+
+def refusal(mpi: Any) -> str | None:
+    """Say why MPI is given no device memory, alike on all ranks; None if it is."""
+    verdicts = mpi.allgather(aware.verdict(mpi))
+    least = next((str(one) for one in verdicts if one.aware is not True), None)
+    return None if least is None else f"{host.library()} is {least}"
+
+
+def said(mpi: Any) -> str:
+    """Say what ``native`` is on GPUs, alike on all ranks."""
+    reason = refusal(mpi)
+    if reason is None:
+        return "MPI_Allreduce of device memory"
+    return f"MPI_Allreduce of a copy in ordinary host memory, and back: {reason}"
+
+
+def by_torch(dist: Any, op: str, group: Any = None) -> Bind:
+    """Return ``torch.distributed.all_reduce``; it works in place, so ``x`` is copied.
+
+    ``dist`` is torch.distributed as `gloo_group` opens it; ``group`` another group.
+    """
+    ops = {"prod": "PRODUCT", "min": "MIN", "max": "MAX"}
+    reduction = getattr(dist.ReduceOp, ops.get(op, "SUM"))
+    size = dist.get_world_size()
+
+    def bind(x: Any, out: Any) -> Callable[[], Any]:
+        source, target = tensor(x), tensor(out)
 
         def call() -> None:
             if out is not x:
                 target.copy_(source)
-            group.all_reduce(target, reduction)
+            dist.all_reduce(target, reduction, group=group)
             if op == "mean":
                 target.div_(size)
 
@@ -99,6 +151,41 @@ def gloo_group(mpi: Any) -> Iterator[Any]:
     # The store lives on rank 0 until all have left; after an error, which may be one
     # rank's alone, nobody is waited for.
     mpi.Barrier()
+
+
+@contextmanager
+def nccl_group(dist: Any, mpi: Any) -> Iterator[Any]:
+    """Open a group over NCCL beside that of `gloo_group`, and close it after.
+
+    Each rank brings its current GPU.
+
+    Raises:
+        NotSupported: on all ranks, if torch has no NCCL or a rank's sees no GPU, or if
+            some ranks share one.
+    """
+    import cupy
+    import torch
+
+    problem = seat = None
+    if not torch.cuda.is_available():
+        problem = f"torch {torch.__version__} sees no GPU"
+    elif not dist.is_nccl_available():
+        problem = f"torch {torch.__version__} is built without NCCL"
+    else:
+        here = cupy.cuda.Device()
+        torch.cuda.set_device(here.id)
+        seat = platform.node(), here.pci_bus_id
+    seats = mpi.allgather((seat, problem))
+    for _, text in seats:
+        if text is not None:
+            raise NotSupported(text)
+    if len({seat for seat, _ in seats}) < mpi.size:
+        raise NotSupported("NCCL takes one rank a GPU, some ranks share one")
+    group = dist.new_group(backend="nccl", timeout=LIMIT)
+    try:
+        yield group
+    finally:
+        dist.destroy_process_group(group)
 
 
 def meeting_place(dist: Any, mpi: Any) -> Any:

@@ -4,17 +4,20 @@
 
 A message of n bytes takes alpha + n beta: half a round trip between two ranks.  Inside
 nodes neighbours play in pairs, all pairs at once, as they do in a ring; between nodes
-one rank of a node plays, so that ``inter`` is a whole node's wire.  Combining n bytes
-takes n gamma; all ranks add at once, since they share the memory.  Times are medians of
-the slowest pair's.
+one rank of a node plays, so that ``inter`` is a whole node's wire.  Group calls go
+through the memory that a node shares: ``node`` is the link by which
+``Machine.group_call`` explains an allreduce of all its ranks, all nodes at once.
+Combining n bytes takes n gamma; all ranks add at once, since they share the memory.
+Times are medians of the slowest pair's, or rank's.
 
-The line is fitted by least squares of relative errors: sizes from 4 bytes to megabytes
-then count alike.  The file is for ``Communicator(machine=...)`` and ``--machine``.
+`bench.fitting` finds the links.  The file is for ``Communicator(machine=...)`` and
+``--machine``.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import Any
@@ -26,14 +29,16 @@ from collectives import (
     InvalidArgument,
     Link,
     Machine,
-    Topology,
     abort_on_exception,
     host,
     pingpong,
 )
 
+from . import fitting
 from .allreduce import silent
 from .command import Parser, WrongUsage, parse_size, refuse, unwritable
+from .measure import Entry, race
+from .options import Options
 
 NAME = "python -m bench.calibrate"
 ADDED = 4 << 20  # bytes of an addition: more than the caches a core has for itself
@@ -41,18 +46,20 @@ WARMUP, TURNS = 3, 10
 
 
 def run(
-    mpi: Any, topology: Topology, most: int, show: Callable[[str], None]
+    mpi: Any, comm: Communicator, most: int, show: Callable[[str], None]
 ) -> Machine:
     """Measure on all ranks; return the machine, alike on all of them.
 
-    A link that is not there is as the other one, or as that of ``host``.
+    A link that is not there is as the other one, or as that of ``host``; group calls
+    without memory that is shared are messages.
     """
+    topology = comm.topology
     inter = link("between nodes", mpi, pingpong.across(topology), most, show)
     intra = link("inside nodes", mpi, pingpong.inside(topology), most, show) or inter
     gamma = addition(mpi)
     show(f"# additions: gamma {gamma * 1e9:.4f} ns/B")
     note = "" if inter else "; one node: links between nodes as of host"
-    return Machine(
+    found = Machine(
         name=host.processor(),
         intra=intra or Machine.load("host").intra,
         inter=inter or Machine.load("host").inter,
@@ -62,6 +69,7 @@ def run(
         source=f"{NAME}, {mpi.size} ranks laid out {topology.layout}, "
         f"{host.library()}, {date.today().isoformat()}{note}",
     )
+    return replace(found, node=group_link(found, mpi, comm, most, show))
 
 
 def link(
@@ -74,40 +82,79 @@ def link(
     """Measure messages of 4 to ``most`` bytes, and fit a link; None without pairs."""
     if not pairs:
         return None
-    sizes = [4]
-    while sizes[-1] * 4 <= most:
-        sizes.append(sizes[-1] * 4)
+    sizes = up_to(most)
     seconds = [pingpong.half_round_trip(mpi, pairs, nbytes) for nbytes in sizes]
-    found = fit(sizes, seconds)
-    show(
-        f"# {where}: alpha {found.alpha * 1e6:.2f} us, beta {found.beta * 1e9:.4f} ns/B"
-    )
-    show(f"{'bytes':>12} {'measured us':>12} {'fitted us':>12} {'error':>7}")
-    for n, measured in zip(sizes, seconds, strict=True):
-        fitted = found.alpha + n * found.beta
-        show(
-            f"{n:>12} {measured * 1e6:>12.2f} {fitted * 1e6:>12.2f} "
-            f"{fitted / measured - 1:>+7.0%}"
-        )
+    found = fitting.line(sizes, seconds)
+    show(told(where, found, sizes, seconds, lambda n: found.alpha + n * found.beta))
     return found
 
 
-def fit(sizes: Sequence[int], seconds: Sequence[float]) -> Link:
-    """Return the link with the least sum of squared relative errors.
+def group_link(
+    machine: Machine,
+    mpi: Any,
+    comm: Communicator,
+    most: int,
+    show: Callable[[str], None],
+) -> Link | None:
+    """Measure allreduces of each node by itself; None where no memory is shared.
 
-    Neither of its parts is negative.
+    ``machine`` is what is known so far.
     """
-    times = np.asarray(seconds)
-    columns = (
-        np.stack([np.ones(len(sizes)), np.asarray(sizes)], axis=1) / times[:, None]
-    )
-    one = np.ones(len(sizes))
-    alpha, beta = np.linalg.lstsq(columns, one, rcond=None)[0].tolist()
-    if alpha < 0:
-        alpha, beta = 0.0, (columns[:, 1] @ one) / (columns[:, 1] @ columns[:, 1])
-    if beta < 0:
-        alpha, beta = (columns[:, 0] @ one) / (columns[:, 0] @ columns[:, 0]), 0.0
-    return Link(float(alpha), float(beta))
+    if not mpi.allreduce(comm.shared_bytes):
+        return None
+    node = comm.split(comm.topology.node_of[comm.rank])
+    assert node is not None
+    data, one = np.ones(most // 4, np.float32), np.float32(1)
+    sizes = up_to(most)
+    entries = []
+    for x in (data[: n // 4] for n in sizes):
+        call = partial(node.allreduce, x, out=x, algorithm="shared")
+        entries.append(Entry(call, x, one))
+    turns = Options((), iters=TURNS, warmup=WARMUP, check=False)
+    seconds = np.median(race(entries, turns, mpi).seconds, axis=1).tolist()
+    node.close()
+
+    def predict(link: Link, nbytes: int) -> float:
+        return machine.group_call("allreduce", machine.local, nbytes, link)
+
+    start = Machine.load("host").engine
+    found = fitting.model(predict, sizes, seconds, start)
+    show(told("group calls", found, sizes, seconds, partial(predict, found)))
+    return found
+
+
+def up_to(most: int) -> list[int]:
+    """Return the bytes to measure.
+
+    >>> up_to(100)
+    [4, 16, 64]
+    """
+    sizes = [4]
+    while sizes[-1] * 4 <= most:
+        sizes.append(sizes[-1] * 4)
+    return sizes
+
+
+def told(
+    where: str,
+    found: Link,
+    sizes: Sequence[int],
+    seconds: Sequence[float],
+    predict: Callable[[int], float],
+) -> str:
+    """Return the lines that show a link, and how well it fits."""
+    lines = [
+        f"# {where}: alpha {found.alpha * 1e6:.2f} us, "
+        f"beta {found.beta * 1e9:.4f} ns/B",
+        f"{'bytes':>12} {'measured us':>12} {'fitted us':>12} {'error':>7}",
+    ]
+    for n, measured in zip(sizes, seconds, strict=True):
+        fitted = predict(n)
+        lines.append(
+            f"{n:>12} {measured * 1e6:>12.2f} {fitted * 1e6:>12.2f} "
+            f"{fitted / measured - 1:>+7.0%}"
+        )
+    return "\n".join(lines)
 
 
 def addition(mpi: Any) -> float:
@@ -150,7 +197,7 @@ def carry_out(options: argparse.Namespace, world: Any) -> int:
         raise WrongUsage(problem)
     show = partial(print, flush=True) if world.rank == 0 else silent
     with Communicator(world, tuned="off") as comm:
-        machine = run(world, comm.topology, options.max, show)
+        machine = run(world, comm, options.max, show)
     if world.rank == 0 and options.output:
         machine.save(options.output)
         show(f"# written: {options.output}")

@@ -82,7 +82,7 @@ class Contest:
         ]
         options = replace(self.options, iters=turns, warmup=1)
         entries = [Entry(call, out, start, self.inputs) for call in calls]
-        seconds, wrong = race(entries, options, self.mpi)
+        seconds, _, wrong = race(entries, options, self.mpi)
         for choice, n in zip(choices, wrong.tolist(), strict=True):
             if n:
                 raise WrongResult(f"{choice}: {n} wrong elements at {out.nbytes} bytes")

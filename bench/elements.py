@@ -1,7 +1,8 @@
 """Elements: the types the benchmark knows, and numbers as their bits.
 
-Buffers are NumPy arrays.  NumPy has no bfloat16: there the buffer holds the upper
-halves of float32 numbers as uint16, and libraries see a torch tensor of its memory.
+Buffers are NumPy arrays, or CuPy's on a GPU.  These have no bfloat16: there the buffer
+holds the upper halves of float32 numbers as uint16, and libraries see a torch tensor of
+its memory.
 """
 
 from typing import Any
@@ -35,10 +36,26 @@ def decode(dtype: str, data: np.ndarray) -> np.ndarray:
     return data.astype(np.float64)
 
 
-def as_passed(dtype: str, data: np.ndarray) -> Any:
+def as_passed(dtype: str, data: Any) -> Any:
     """Return a buffer as the array that is handed to a library, sharing memory."""
     if dtype != "bfloat16":
         return data
     import torch
 
-    return torch.from_numpy(data).view(torch.bfloat16)
+    return tensor(data.view(np.uint8)).view(torch.bfloat16)
+
+
+def tensor(data: Any) -> Any:
+    """Return an array as a torch tensor, sharing memory; a tensor is one already.
+
+    Raises:
+        RuntimeError: it lies on a GPU, and torch sees none.
+    """
+    import torch
+    from torch.utils.dlpack import from_dlpack
+
+    if isinstance(data, torch.Tensor):
+        return data
+    if not isinstance(data, np.ndarray) and not torch.cuda.is_available():
+        raise RuntimeError(f"torch {torch.__version__} sees no GPU")
+    return from_dlpack(data)

@@ -14,15 +14,15 @@ NEEDED = {field.name for field in fields(Row) if field.default is MISSING}
 KNOWN = {field.name for field in fields(Row)}
 TEXTS = {"algorithm", "dtype", "op"}
 NUMBERS = {"size", "count", "time_us", "algbw", "busbw"}
-MAYBE = {"wrong", "ratio", "roof"}
+MAYBE = {"wrong", "ratio", "roof", "device_us"}
 META: dict[str, type] = {  # what others rely on, where it is there
     **dict.fromkeys(("layout", "date", "buffers"), str),
     **dict.fromkeys(("hardware", "versions"), dict),
 }
 
 
-def write_json(path: str, meta: dict[str, Any], rows: Iterable[Row]) -> None:
-    """Write ``{"meta": {...}, "rows": [...]}``."""
+def write_json(path: str, meta: dict[str, Any], rows: Iterable[Any]) -> None:
+    """Write ``{"meta": {...}, "rows": [...]}``; rows are dataclasses."""
     found = {"meta": meta, "rows": [asdict(row) for row in rows]}
     Path(path).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 

@@ -1,21 +1,19 @@
 """Launches: the benchmark under the launcher of one MPI, ended in time."""
 
 import json
-import os
 import shlex
 import shutil
-import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from collectives import job
 
 from .command import WrongUsage
 
 BENCHMARK = ("-m", "bench.allreduce")
 RANKS = "{np}"  # stands for the number of ranks in the launch of a lane
 TAIL_LINES = 15
-GRACE_S = 10.0  # for a launcher to end its ranks, before it is killed
 
 
 class LaneFailed(Exception):
@@ -74,7 +72,7 @@ def measured(
     found.unlink(missing_ok=True)
     command = lane.command(ranks, [*options, "--json", str(found)])
     with log.open("wb") as output:
-        code = exit_code(command, output, timeout_s)
+        code = job.exit_code(command, output, timeout_s)
     where = f"lane {lane.name}, {ranks} ranks"
     if code is None:
         what = f"did not end within {timeout_s:g} s"
@@ -86,34 +84,6 @@ def measured(
         results: dict[str, Any] = json.loads(found.read_text("utf-8"))
         return results
     raise LaneFailed(f"{where}, {what}: {shlex.join(command)}\n{tail(log)}")
-
-
-def exit_code(command: Sequence[str], output: Any, timeout_s: float) -> int | None:
-    """Run a command; return its exit code, None if it had to be stopped."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        return process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:  # also where the user interrupts: a session of its own hears no Ctrl-C
-        if process.poll() is None:
-            stop(process)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask a launcher to end its ranks; kill its process group if it does not."""
-    process.terminate()
-    try:
-        process.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def tail(log: Path) -> str:

@@ -10,7 +10,10 @@ from .command import Parser, WrongUsage, parse_size
 from .elements import DTYPES, SIGNIFICAND, storage
 
 OPS = ("sum", "prod", "min", "max", "mean")
-BASELINES = ("native", "gloo")
+BASELINES = ("native", "gloo", "nccl")
+DEVICES = ("cpu", "cuda")
+TRANSPORTS = ("auto", "device", "staged")
+OVERLAPS = ("staged", "device", "off")
 PLOTS = (".svg", ".png")
 TIMEOUT_S = 60.0  # without progress: then a contender is broken
 
@@ -34,6 +37,10 @@ class Options:
     check: bool = True
     seed: int = 0
     registered: bool = False
+    device: str = "cpu"
+    share_gpu: bool = False
+    gpu_transport: str = "auto"
+    overlap: str = "staged"
     json: str | None = None
     csv: str | None = None
     plot: str | None = None
@@ -59,6 +66,11 @@ class Options:
             raise WrongUsage(
                 f"--sizes: got {min(self.sizes)}, expected at least 1 byte"
             )
+        for name in ("share_gpu", "gpu_transport", "overlap"):
+            if self.device == "cpu" and getattr(self, name) != getattr(Options, name):
+                raise WrongUsage(
+                    f"--{name.replace('_', '-')} is of GPUs: with --device cuda"
+                )
         if not 0 <= self.tolerance < 1:
             raise WrongUsage(
                 f"--tolerance {self.tolerance}: expected a fraction, 0 <= tolerance < 1"
@@ -89,6 +101,7 @@ def parse(arguments: list[str] | None = None) -> Options:
         SystemExit: it asks for help.
     """
     given = vars(parser().parse_args(arguments))
+    given["algorithms"] = parse_algorithms(given["algorithms"], given["device"])
     steps = [name for name in ("min", "max", "factor") if name in given]
     if "sizes" in given and steps:
         raise WrongUsage(
@@ -108,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_what(result)
     add_how(result)
+    add_where(result)
     add_output(result)
     return result
 
@@ -120,7 +134,6 @@ def add_what(parser: Parser) -> None:
     add = parser.add_argument
     add(
         "--algorithms",
-        type=parse_algorithms,
         default="all",
         metavar="A,B,...",
         help=f"all, or some of {', '.join(known())}",
@@ -159,6 +172,25 @@ def add_how(parser: Parser) -> None:
     add("--seed", type=int, default=0, help="of the contributions")
 
 
+def add_where(parser: Parser) -> None:
+    """Add the options that say where the buffers lie, and how they travel from GPUs."""
+    add = parser.add_argument
+    add("--device", choices=DEVICES, default="cpu", help="where the buffers lie")
+    add("--share-gpu", action="store_true", help="let several ranks have the same GPU")
+    add(
+        "--gpu-transport",
+        choices=TRANSPORTS,
+        default="auto",
+        help="hand device memory to MPI, or copies in host memory",
+    )
+    add(
+        "--overlap",
+        choices=OVERLAPS,
+        default="staged",
+        help="how messages between nodes overlap NCCL inside them",
+    )
+
+
 def add_output(parser: Parser) -> None:
     """Add the options that say what becomes of the results."""
     add = parser.add_argument
@@ -181,16 +213,22 @@ def known() -> list[str]:
     return [*ours, "auto", *BASELINES]
 
 
-def parse_algorithms(text: str) -> tuple[str, ...]:
-    """Read names separated by commas, each counted once; ``all`` is all of them."""
+def parse_algorithms(text: str, device: str = "cuda") -> tuple[str, ...]:
+    """Read names separated by commas, each counted once.
+
+    ``all`` is all of them that reduce arrays of the device.
+
+    Raises:
+        WrongUsage: a name is not known.
+    """
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
     if "all" in names:
-        return tuple(known())
+        return tuple(n for n in known() if n != "nccl" or device == "cuda")
     unknown = [name for name in names if name not in known()]
     if unknown:
-        raise argparse.ArgumentTypeError(
-            f"unknown algorithm {', '.join(map(repr, unknown))}; choose from all, "
-            f"{', '.join(known())}"
+        raise WrongUsage(
+            f"--algorithms: unknown algorithm {', '.join(map(repr, unknown))}; choose "
+            f"from all, {', '.join(known())}"
         )
     return tuple(names)
 

@@ -26,6 +26,7 @@ APART: dict[str, dict[str, Any]] = {
     "auto": {"color": "black", "linewidth": 3},
     "native": {"color": "black", "linestyle": "--", "linewidth": 2},
     "gloo": {"color": "dimgrey", "linestyle": ":", "linewidth": 2.5},
+    "nccl": {"color": "dimgrey", "linestyle": "-.", "linewidth": 2.5},
 }
 
 

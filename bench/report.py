@@ -7,7 +7,7 @@ from .row import Row
 
 HEADER = (
     *("command", "date", "layout", "hardware", "versions"),
-    *("buffers", "auto", "time", "roof"),
+    *("buffers", "auto", "native", "time", "roof"),
 )
 SIDE = ("time", "algbw", "busbw", "#wrong", "roof", "ratio")
 UNITS = ("(us)", "(GB/s)", "(GB/s)", "", "(%)", "(x native)")

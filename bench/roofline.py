@@ -48,6 +48,7 @@ class Roofline(NamedTuple):
 
 
 UNKNOWN = Roofline(None, "not measured")
+ON_GPU = Roofline(None, "none on GPUs: python -m bench.device measures their limits")
 
 
 def find(mpi: Any) -> Roofline:

@@ -26,6 +26,7 @@ class Row:
     ratio: float | None  # time of native / time; None: native does not take part
     percentiles_us: dict[str, float]
     roof: float | None = None  # percent; None: memory is not the limit, or not known
+    device_us: float | None = None  # between events; None: not on a GPU
 
 
 def bus_factor(ranks: int) -> float:
@@ -46,12 +47,13 @@ def statistics(
     ranks: int,
     native: np.ndarray | None,
     passes: Sequence[np.ndarray] = (),
+    device: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Return the measured fields of a row.
 
     ``seconds`` has an element for each iteration, the time on the slowest rank; so has
     ``native``, the times of the MPI library, and each of ``passes``, those of passes
-    over memory, all taken in turn.
+    over memory, all taken in turn; and ``device``, the times between events.
     """
     time = float(np.median(seconds))
     algbw = size / time / 1e9
@@ -63,4 +65,5 @@ def statistics(
         "ratio": None if native is None else float(np.median(native)) / time,
         "percentiles_us": dict(zip(PERCENTILES, points, strict=True)),
         "roof": 100 * min(map(np.median, passes)) / time if passes else None,
+        "device_us": None if device is None else float(np.median(device)) * 1e6,
     }

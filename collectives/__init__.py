@@ -47,8 +47,12 @@ __all__ = [
     "WrongResult",
     "abort_on_exception",
     "algorithms",
+    "arrays",
+    "aware",
     "gpu",
     "host",
+    "job",
+    "kernels",
     "pingpong",
     "tuned",
 ]

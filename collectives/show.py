@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m collectives.show", description="Show a schedule."
     )
     parser.add_argument("algorithm", help=", ".join(algorithms.names()))
-    parser.add_argument("-n", "--np", type=int, default=4, help="ranks")
+    parser.add_argument("-n", "--np", type=int, help="ranks (default: nodes', 4)")
     parser.add_argument("--nodes", help="layout: 2x2, or node sizes 3,2,1")
     parser.add_argument("--grid", help="X x Y: 4x2")
     parser.add_argument("--count", type=int, help="elements (default 2 p)")
@@ -75,12 +75,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        if options.np < 1:
+        if options.np is not None and options.np < 1:
             raise InvalidArgument(f"--np {options.np}: expected at least one rank")
-        topology = Topology.parse(options.nodes or f"1x{options.np}", options.np)
+        topology = Topology.parse(options.nodes or f"1x{options.np or 4}", options.np)
         if options.grid:
             topology = topology.with_grid(parse_grid(options.grid))
-        count = 2 * options.np if options.count is None else options.count
+        count = 2 * topology.size if options.count is None else options.count
         print(table(options.algorithm, topology, count, lowered=options.lowered))
     except CollectiveError as error:
         print(f"show: {error}", file=sys.stderr)

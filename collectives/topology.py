@@ -185,7 +185,7 @@ class Topology:
         grid = f"grid {len(self.rows[0])}x{len(self.rows)}"
         if len(set(map(len, self.rows))) > 1:
             grid = f"grid of rows {rows}"
-        return f"{self.size} ranks on {where}, {grid}"
+        return f"{self.size} rank{'s' * (self.size > 1)} on {where}, {grid}"
 
 
 def default_rows(nodes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:

@@ -114,11 +114,13 @@ def find(asked: str | None, layout: str, mpi: str, cpu: str) -> Found:
     Raises:
         InvalidArgument: the file that was asked for is no table.
     """
-    asked = asked or os.environ.get(VARIABLE)
-    if asked == OFF:
+    told = os.environ.get(VARIABLE)
+    if (asked or told) == OFF:
         return Found(None, "tuned tables are off")
     if asked:
         table = read(asked)
+    elif told:
+        table = from_variable(told)
     else:
         path = default_path(layout, mpi)
         if not os.path.exists(path):
@@ -137,6 +139,16 @@ def find(asked: str | None, layout: str, mpi: str, cpu: str) -> Found:
             f"not {layout}",
         )
     return Found(table, f"tuned table {table.path}, {table.mpi}, {table.cpu}")
+
+
+def from_variable(path: str) -> Table:
+    """Read the table that the environment asks for."""
+    try:
+        return read(path)
+    except InvalidArgument as error:
+        raise InvalidArgument(
+            f"{VARIABLE}: {error}; or unset the variable, or set it to {OFF}"
+        ) from error
 
 
 def default_path(layout: str, mpi: str) -> str:

@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from itertools import chain
+from traceback import extract_tb
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,13 @@ import numpy.typing as npt
 
 from . import algorithms
 from .chunk import Chunk
-from .errors import Deadlock, InvalidArgument, ShapeMismatch, WrongResult
+from .errors import (
+    CollectiveError,
+    Deadlock,
+    InvalidArgument,
+    ShapeMismatch,
+    WrongResult,
+)
 from .lowering import lower
 from .step import KINDS, ROOTED, Exchange, GroupCall, Schedule, Step, moving
 from .topology import Topology
@@ -51,6 +58,7 @@ def schedules(
 
     Raises:
         InvalidArgument: no such algorithm, or a negative ``count``.
+        WrongResult: later, by a schedule in which something else was raised.
     """
     if count < 0:
         raise InvalidArgument(f"{name}: {count} elements; expected 0 or more")
@@ -59,8 +67,17 @@ def schedules(
     whole = Chunk(0, count)
 
     def of(rank: int) -> Schedule:
-        for step in make(topology, rank, whole, *extra):
-            yield from lower(step, rank) if lowered else (step,)
+        try:
+            for step in make(topology, rank, whole, *extra):
+                yield from lower(step, rank) if lowered else (step,)
+        except CollectiveError:
+            raise
+        except Exception as error:
+            at = extract_tb(error.__traceback__)[-1]
+            raise WrongResult(
+                f"rank {rank}: {type(error).__name__}: {error} ({at.filename}, line "
+                f"{at.lineno})"
+            ) from error
 
     return [moving(of(rank)) for rank in range(topology.size)]
 

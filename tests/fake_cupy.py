@@ -15,6 +15,7 @@ import ctypes
 import random
 import sys
 import threading
+import time
 import types
 import weakref
 from itertools import count
@@ -181,14 +182,14 @@ class Mark:
     """A place in a stream: whether the stream has passed it, and its clock there."""
 
     def __init__(self):
-        self.reached, self.clock = False, {}
+        self.reached, self.clock, self.when = False, {}, 0.0
 
 
 class Event:
     """What streams and the host wait for."""
 
     def __init__(self, block=False, disable_timing=False, interprocess=False):
-        self.mark = None
+        self.mark, self.timing = None, not disable_timing
 
     def record(self, stream=None):
         stream = stream or get_current_stream()
@@ -197,6 +198,7 @@ class Event:
 
         def reach():
             mark.reached, mark.clock = True, dict(stream.clock)
+            mark.when = time.perf_counter()
 
         stream.put(reach)
 
@@ -209,6 +211,12 @@ class Event:
             if self.mark.reached:
                 merge(self.gpu.host, self.mark.clock)
             return self.mark.reached
+
+
+def get_elapsed_time(start, end):
+    """Return the milliseconds between two events that have come."""
+    assert start.timing and end.timing and start.mark.reached and end.mark.reached
+    return (end.mark.when - start.mark.when) * 1e3
 
 
 class Device:
@@ -363,16 +371,19 @@ class ndarray:  # noqa: N801 - CuPy's name
 
     ravel = reshape
 
-    def get(self):
+    def get(self, out=None):
         """Wait for the current stream, and copy to the host."""
         stream = get_current_stream()
         stream.synchronize()
         self.gpu.by_host(*self.span(), write=False, what="get")
-        return self.values().copy()
+        out = np.empty(self.size, self.dtype) if out is None else out
+        out[:] = self.values()
+        return out
 
     def set(self, values):
-        """Copy from the host, on the current stream."""
-        launch(lambda: np.array(values, self.dtype), [], self, "set")
+        """Copy from ordinary memory of the host, on the current stream."""
+        taken = np.array(values, self.dtype)  # at once: it may change afterwards
+        launch(lambda: taken, [], self, "set")
 
 
 def launch(function, inputs, out, what):
@@ -513,7 +524,14 @@ def install(monkeypatch, gpu, devices=1):
     module.ElementwiseKernel = ElementwiseKernel
     module.cuda = types.ModuleType("cupy.cuda")
     module.cuda.Device = Device
-    module.cuda.runtime = types.SimpleNamespace(getDeviceCount=lambda: devices)
+    module.cuda.runtime = types.SimpleNamespace(
+        getDeviceCount=lambda: devices,
+        getDeviceProperties=lambda id: {"name": b"stand-in", "totalGlobalMem": 1 << 30},
+        runtimeGetVersion=lambda: 13000,
+        driverGetVersion=lambda: 13010,
+    )
+    module.cuda.get_elapsed_time = get_elapsed_time
+    module.__version__ = "0"
     module.cuda.Memory, module.cuda.MemoryPointer = Memory, MemoryPointer
     module.cuda.Stream, module.cuda.Event = Stream, Event
     module.cuda.get_current_stream = get_current_stream

@@ -1,3 +1,4 @@
+import importlib
 import inspect
 
 import numpy as np
@@ -204,3 +205,11 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
     for name in ("rings", "", "ring.py", "..ring", "__init__"):
         with pytest.raises(InvalidArgument, match=", ".join(NAMES)):
             algorithms.load(name)
+
+
+def test_a_module_that_lacks_a_function_is_told(monkeypatch):
+    algorithms.load.cache_clear()
+    monkeypatch.delattr(importlib.import_module("collectives.algorithms.tree"), "cost")
+    with pytest.raises(InvalidArgument, match=r"tree.py: .* has no cost\(\)"):
+        algorithms.load("tree")
+    algorithms.load.cache_clear()

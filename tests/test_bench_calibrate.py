@@ -1,7 +1,8 @@
 import pytest
 
-from bench.calibrate import fit
-from collectives import Link
+from bench import fitting
+from bench.fitting import line as fit
+from collectives import Link, Machine
 
 SIZES = [4**i for i in range(1, 12)]
 
@@ -26,3 +27,16 @@ def test_no_part_of_a_link_is_negative():
         assert link.alpha >= 0
         assert link.beta >= 0
         assert max(link) > 0
+
+
+@pytest.mark.parametrize("p", [2, 4, 6])
+def test_the_link_of_a_model_is_found(p):
+    machine, start = Machine.uniform(0, 0, 1e-10), Machine.load("host").engine
+
+    def predict(link, nbytes):
+        return machine.group_call("allreduce", p, nbytes, link)
+
+    for link in (Link(5e-6, 1 / 20e9), Link(4e-7, 1 / 1e9)):
+        seconds = [predict(link, n) for n in SIZES]
+        found = fitting.model(predict, SIZES, seconds, start)
+        assert found == pytest.approx(link, rel=0.02)

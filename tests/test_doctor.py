@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from collectives import job
 from collectives.aware import Verdict
 from collectives.doctor import __main__ as doctor
 from collectives.doctor import advice, contained, diagnosis, probe
@@ -343,7 +344,7 @@ def test_a_child_that_hangs_is_stopped(launcher):
 
 
 def test_a_child_that_ignores_the_request_to_end_is_killed(launcher, monkeypatch):
-    monkeypatch.setattr(contained, "GRACE_S", 0.5)
+    monkeypatch.setattr(job, "GRACE_S", 0.5)
     launcher("trap '' TERM; sleep 100; sleep 100")
     assert tried(0.3).state == "late"
 

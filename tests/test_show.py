@@ -3,6 +3,7 @@ import pytest
 from collectives import Chunk, Exchange, GroupCall, Topology, algorithms
 from collectives.show import describe, main, table
 from collectives.step import receive, send
+from collectives.verify import main as verify_main
 
 RING = """\
 ring: 4 ranks on 1 node, grid 2x2, 8 elements
@@ -59,6 +60,23 @@ def test_group_calls_are_shown_or_lowered(capsys):
     assert "reduce [0,8) in 0,1 root 0" in capsys.readouterr().out
     assert main([*arguments, "--lowered"]) == 0
     assert "reduce" not in capsys.readouterr().out
+
+
+def test_nodes_tell_the_number_of_ranks(capsys):
+    assert main(["ring", "--nodes", "3x2"]) == 0
+    assert "6 ranks on 3 nodes of 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [main, verify_main])
+def test_a_schedule_that_raises_is_told_in_one_line(capsys, monkeypatch, command):
+    def schedule(topology, rank, chunk):
+        yield send(1 // rank, chunk)
+
+    monkeypatch.setattr(algorithms.load("ring"), "schedule", schedule)
+    assert command(["ring", "-n", "2"]) > 0
+    err = capsys.readouterr().err
+    assert "rank 0: ZeroDivisionError: " in err and "test_show.py, line " in err
+    assert err.count("\n") == 1
 
 
 def test_the_command_takes_a_grid(capsys):

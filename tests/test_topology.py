@@ -122,7 +122,7 @@ def test_a_layout_that_cannot_be_read_is_refused_with_an_example(text):
 @pytest.mark.parametrize(
     ("sizes", "text"),
     [
-        ([1], "1 ranks on 1 node, grid 1x1"),
+        ([1], "1 rank on 1 node, grid 1x1"),
         ([4, 4], "8 ranks on 2 nodes of 4, grid 4x2"),
         ([3, 2, 1], "6 ranks on 3 nodes of 3,2,1, grid of rows 3,2,1"),
         ([8] * 12 + [4], "100 ranks on 13 nodes of 8x12,4, grid of rows 8x12,4"),

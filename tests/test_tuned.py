@@ -134,6 +134,9 @@ def test_the_argument_goes_before_the_environment_before_the_cache(
     argument = str(tmp_path / "argument")
     assert tuned.find(argument, *HERE).table.command == "argument"
     assert tuned.find("off", *HERE).table is None
+    monkeypatch.setenv(tuned.VARIABLE, str(tmp_path / "missing"))
+    with pytest.raises(InvalidArgument, match=f"^{tuned.VARIABLE}: .*or unset the"):
+        tuned.find(None, *HERE)
     monkeypatch.setenv(tuned.VARIABLE, "off")
     assert tuned.find(None, *HERE).table is None
 

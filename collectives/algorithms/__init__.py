@@ -30,10 +30,18 @@ def load(name: str) -> ModuleType:
     """Return the module of an algorithm.
 
     Raises:
-        InvalidArgument: there is no such algorithm; the message lists them all.
+        InvalidArgument: there is no such algorithm, the message lists them all; or its
+            module lacks what every one has.
     """
     if name not in found():
         raise InvalidArgument(
             f"unknown algorithm {name!r}; choose from {', '.join(names())}"
         )
-    return import_module(f"{__name__}.{name}")
+    module = import_module(f"{__name__}.{name}")
+    for function in ("schedule", "cost"):
+        if not hasattr(module, function):
+            raise InvalidArgument(
+                f"{module.__file__}: an algorithm has schedule() and cost(), this one "
+                f"has no {function}()"
+            )
+    return module

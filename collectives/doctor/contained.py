@@ -19,7 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-GRACE_S = 5.0  # for a launcher to end its ranks, before it is killed
+from .. import job
+
+VERSION_S = 5.0  # for a launcher to tell its version
 TAIL_LINES = 5
 SHELL = 128  # a shell adds the number of the signal to this
 LAUNCHERS_OWN = signal.SIGKILL, signal.SIGTERM
@@ -106,7 +108,7 @@ def version(launcher: str) -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=GRACE_S,
+            timeout=VERSION_S,
         ).stdout
     return ""
 
@@ -128,35 +130,10 @@ def environment(present: Mapping[str, str]) -> dict[str, str]:
 
 def run(command: list[str], timeout_s: float) -> tuple[int | None, str]:
     """Run a command; return its exit code, None if it was stopped, and its output."""
-    process = subprocess.Popen(
-        command,
-        env=environment(os.environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=timeout_s)
-        return process.returncode, output
-    except subprocess.TimeoutExpired:
-        return None, stopped(process)
-    finally:  # also where the user interrupts: a session of its own hears no Ctrl-C
-        if process.poll() is None:
-            stopped(process)
-
-
-def stopped(process: "subprocess.Popen[str]") -> str:
-    """Ask a launcher to end its ranks, kill its process group if it does not."""
-    process.terminate()
-    try:
-        output, _ = process.communicate(timeout=GRACE_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-    return output
+    with tempfile.TemporaryFile() as output:
+        code = job.exit_code(command, output, timeout_s, environment(os.environ))
+        output.seek(0)
+        return code, output.read().decode(errors="replace")
 
 
 def judged(

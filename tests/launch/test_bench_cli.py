@@ -147,3 +147,26 @@ def test_wrong_usage_is_told_without_mpi_too(start):
     code, output = start([sys.executable, "-c", program])
     assert code == 2
     assert "--iters 0: expected at least 1" in output
+
+
+@pytest.mark.parametrize(
+    ("module", "words"), [("allreduce", ["--device", "cuda"]), ("device", [])]
+)
+def test_without_cupy_the_cure_is_told_before_measuring(start, module, words):
+    program = (
+        "import sys; sys.modules['cupy'] = None\n"
+        f"from bench import {module}; sys.exit({module}.main({words!r}))\n"
+    )
+    code, output = start([sys.executable, "-c", program], ranks=2)
+    assert code == 2
+    assert output.count("pip install") == len(output.splitlines()) == 1
+
+
+def test_help_of_the_device_command_needs_neither_mpi_nor_cupy(start):
+    program = (
+        "import sys; sys.modules['mpi4py'] = sys.modules['cupy'] = None\n"
+        "from bench import device; device.main(['--help'])\n"
+    )
+    code, output = start([sys.executable, "-c", program])
+    assert code == 0, output
+    assert "--path-sizes" in output

@@ -59,6 +59,7 @@ def test_calibrate_writes_the_machine_that_explain_reads(module, launch, tmp_pat
     code, text = module("bench.calibrate", path, "--max", "4K", cache=tmp_path)
     assert code == 0, text
     assert "# inside nodes: alpha" in text
+    assert "# group calls: alpha" in text
     assert text.splitlines()[-1] == f"# written: {path}"
     explain = [sys.executable, "-m", "collectives.explain", "4096"]
     code, text = launch([*explain, "--machine", path], PYTHONPATH=str(ROOT))
