@@ -33,13 +33,18 @@ def test_a_step_is_as_long_as_rate_times_weight():
         assert step.item() == pytest.approx(0.01 * before.norm().item(), rel=1e-9)
 
 
-def test_zero_weights_take_the_raw_rate_and_nothing_stays_nothing():
-    weight = nn.Parameter(torch.zeros(2, dtype=torch.float64))
-    optimizer = LAMB([weight], lr=0.01)
-    weight.grad = torch.zeros_like(weight)
-    optimizer.step()
-    assert weight.tolist() == [0.0, 0.0]
-    optimizer = LAMB([weight], lr=0.01, eps=0.0)
-    weight.grad = torch.tensor([2.0, -3.0], dtype=torch.float64)
-    optimizer.step()
-    assert weight.tolist() == pytest.approx([-0.01, 0.01], rel=1e-9)
+def one_step(weight, gradient, **options):
+    parameter = nn.Parameter(torch.tensor(weight, dtype=torch.float64))
+    parameter.grad = torch.tensor(gradient, dtype=torch.float64)
+    LAMB([parameter], lr=0.01, **options).step()
+    return parameter.tolist()
+
+
+def test_zero_weights_take_the_raw_rate():
+    got = one_step([0.0, 0.0], [2.0, -3.0], eps=0.0)
+    assert got == pytest.approx([-0.01, 0.01], rel=1e-9)
+
+
+@pytest.mark.parametrize("weight", [[0.0, 0.0], [3.0, 4.0]])
+def test_zero_gradients_without_decay_move_nothing(weight):
+    assert one_step(weight, [0.0, 0.0]) == weight
