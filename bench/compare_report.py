@@ -11,16 +11,19 @@ import numpy as np
 from .report import said
 from .row import PERCENTILES
 
-REFERENCE = "ddp-gloo"
+REFERENCES = ("ddp-gloo", "ddp-nccl")  # one on the host, the other on GPUs
 EARLY = 10  # updates; rounding grows tenfold every few updates, whoever trains
 HEADER = ("command", "date", "layout", "hardware", "versions", "time", "training")
-COLUMNS = ("images/s", "update", "x ddp-gloo", "x none", "exposed", "loss", "loss")
+COLUMNS = ("images/s", "update", "x DDP", "x none", "exposed", "loss", "loss")
 UNITS = ("", "(ms)", "", "", "(ms)", "early", "all")
 WIDTHS = (12, 12, 12, 10, 12, 10, 10)
 
 
 class Record(NamedTuple):
-    """What all ranks have measured of one contender; R ranks, U updates, T timed."""
+    """What all ranks have measured of one contender; R ranks, U updates, T times.
+
+    A time is that of one update, or the mean of a block of them.
+    """
 
     seconds: np.ndarray  # (R, T)
     waited: np.ndarray  # (R, T) seconds
@@ -34,7 +37,7 @@ class Row:
     trainer: str
     images_per_s: float
     update_ms: float
-    ratio_ddp_gloo: float | None  # of images/s; None: it does not take part
+    ratio_ddp: float | None  # of images/s; None: it does not take part
     ratio_none: float | None
     exposed_ms: float | None  # None: not known
     early_difference: float | None  # of losses; None: nothing to compare with
@@ -47,10 +50,11 @@ def rows(records: dict[str, Record], batch: int) -> list[Row]:
     """Return the rows, given the images of one rank's batch."""
     seconds = {name: record.seconds.max(axis=0) for name, record in records.items()}
     medians = {name: float(np.median(times)) for name, times in seconds.items()}
+    reference = next(filter(records.__contains__, REFERENCES), "")
     found = []
     for name, record in records.items():
         ours, median = name.startswith("ours"), medians[name]
-        right = records.get(REFERENCE)
+        right = records.get(reference)
         images = batch * len(record.seconds)
         points = np.percentile(seconds[name] * 1e3, list(PERCENTILES.values()))
         # Who comes last waits for communication alone, the others for that rank too.
@@ -60,7 +64,7 @@ def rows(records: dict[str, Record], batch: int) -> list[Row]:
                 trainer=name,
                 images_per_s=images / median,
                 update_ms=median * 1e3,
-                ratio_ddp_gloo=ratio(medians.get(REFERENCE), median),
+                ratio_ddp=ratio(medians.get(reference), median),
                 ratio_none=ratio(medians.get("none"), median),
                 exposed_ms=exposed if ours else None,
                 early_difference=difference(record, right, EARLY) if ours else None,
@@ -115,7 +119,7 @@ def numbers(row: Row) -> list[str]:
         *(
             "N/A" if value is None else format(value, form)
             for value, form in (
-                (row.ratio_ddp_gloo, ".3f"),
+                (row.ratio_ddp, ".3f"),
                 (row.ratio_none, ".3f"),
                 (row.exposed_ms, ".1f"),
                 (row.early_difference, ".1e"),
@@ -137,7 +141,8 @@ def verdict(found: Sequence[Row], tolerance: float) -> str:
         return f"# losses: FAILED: {', '.join(wrong)} beyond {tolerance:g}"
     if all(row.loss_difference is None for row in found):
         return "# losses: not compared"
-    return f"# losses: OK, the first {EARLY} within {tolerance:g} of {REFERENCE}'s"
+    (reference,) = (row.trainer for row in found if row.trainer in REFERENCES)
+    return f"# losses: OK, the first {EARLY} within {tolerance:g} of {reference}'s"
 
 
 def write_json(path: str, meta: dict[str, Any], found: Sequence[Row]) -> None:

@@ -2,8 +2,9 @@
 
 All begin with the same weights and see the same images.  They differ in what becomes of
 the gradients: ``ours`` averages them by the trainer's reducer, ``ours:NAME`` by one
-algorithm; ``ddp-gloo`` by torch's DistributedDataParallel over gloo; ``none`` leaves
-each rank its own.  Batch normalisation is each rank's own in all of them.
+algorithm; ``ddp-gloo`` (on the host) and ``ddp-nccl`` (on GPUs) by torch's
+DistributedDataParallel over that; ``none`` leaves each rank its own: a plain loop of
+torch.  Batch normalisation is each rank's own in all of them.
 """
 
 import warnings
@@ -17,12 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from collectives import Communicator
-from trainer import model, optim, recipe
-from trainer.data.synthetic import Synthetic
+from collectives import Communicator, gpu
+from trainer import agree, model, optim, recipe
+from trainer.data.synthetic import POOL, Synthetic
+from trainer.place import Place, choose
+from trainer.precision import Precision, check
 from trainer.reducer import Reducer
 
-from .baselines import NotSupported, gloo_group
+from .baselines import NotSupported, gloo_group, nccl_group
 from .compare_options import Options
 
 BASE = recipe.load("goyal2017")
@@ -38,22 +41,43 @@ class Contender:
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
+    place: Place
+    precision: Precision
     begin: Callable[[], Any]  # forget the gradients of the last update
     end: Callable[[], Any] = lambda: None  # have all gradients in place
     waited_s: Callable[[], float] = lambda: 0.0  # stood still so far, in ``end``
 
-    def update(self, images: Tensor, labels: Tensor) -> float:
-        """Train on images (N, 3, H, W) and labels (N,); return their mean loss."""
+    def update(self, images: Tensor, labels: Tensor) -> Callable[[], float]:
+        """Train on images (N, 3, H, W) and labels (N,); return how to read the loss."""
         self.begin()
-        loss = functional.cross_entropy(self.network(images), labels)
-        torch.autograd.backward(loss)
+        with self.precision.autocast():
+            loss = functional.cross_entropy(self.network(images), labels)
+        reading = self.place.fetch(loss)
+        self.precision.backward(loss)
         self.end()
-        self.optimizer.step()
-        return float(loss.item())
+        self.precision.step(self.optimizer)
+        return reading
+
+
+def place(options: Options, comm: Communicator, claim: gpu.Claim | None) -> Place:
+    """Return where this rank trains.
+
+    Raises:
+        InvalidArgument: on all ranks, if one has no GPU of its own, or if torch or the
+            device cannot do what is asked for.
+    """
+    device = torch.device("cpu")
+    if claim is not None:
+        device = choose(comm, claim, share=options.share_gpu)
+    found = Place(device, options.channels_last)
+    agree.together(
+        comm, lambda: check(options.precision, found, compiled=options.compile)
+    )
+    return found
 
 
 def gather(
-    options: Options, comm: Communicator, mpi: Any, stack: ExitStack
+    options: Options, comm: Communicator, mpi: Any, stack: ExitStack, place: Place
 ) -> dict[str, Contender]:
     """Return the contenders by name; ``stack`` closes what they opened.
 
@@ -63,7 +87,7 @@ def gather(
     found, problem = {}, None
     try:
         for name in options.trainer:
-            found[name] = contender(name, options, comm, mpi, stack)
+            found[name] = contender(name, options, comm, mpi, stack, place)
     except NotSupported as error:
         problem = f"{name}: {error}"
     for text in mpi.allgather(problem):
@@ -73,17 +97,25 @@ def gather(
 
 
 def contender(
-    name: str, options: Options, comm: Communicator, mpi: Any, stack: ExitStack
+    name: str,
+    options: Options,
+    comm: Communicator,
+    mpi: Any,
+    stack: ExitStack,
+    place: Place,
 ) -> Contender:
     """Return one contender, at the weights that depend on ``options.seed`` only."""
-    network = model.build(MODELS[options.model], seed=options.seed)
+    network = place.hold(model.build(MODELS[options.model], seed=options.seed))
     rate = BASE.optimizer.lr * options.batch * mpi.size / BASE.lr.reference_batch
     optimizer = optim.build(network, replace(BASE.optimizer, lr=rate))
+    precision = Precision(options.precision, place.device.type)
+    how = optimizer, place, precision
     if name == "none":
-        return Contender(network, optimizer, optimizer.zero_grad)
-    if name == "ddp-gloo":
-        stack.enter_context(gloo_group(mpi))
-        return Contender(distributed(network), optimizer, optimizer.zero_grad)
+        return Contender(compiled(network, options), *how, optimizer.zero_grad)
+    if name.startswith("ddp"):
+        group = open_group(name, mpi, stack, place)
+        wrapped = distributed(network, group, place)
+        return Contender(compiled(wrapped, options), *how, optimizer.zero_grad)
     reducer = Reducer(
         network.named_parameters(),
         comm,
@@ -91,21 +123,47 @@ def contender(
         **options.buckets(),
     )
     return Contender(
-        network,
-        optimizer,
+        compiled(network, options),
+        *how,
         reducer.zero_grad,
         reducer.finish,
         lambda: reducer.waited_s,
     )
 
 
-def distributed(network: nn.Module) -> DistributedDataParallel:
+def compiled(network: nn.Module, options: Options) -> nn.Module:
+    """Have torch compile the network, if asked to; return it."""
+    if options.compile:
+        network.compile(dynamic=False)
+    return network
+
+
+def open_group(name: str, mpi: Any, stack: ExitStack, place: Place) -> Any:
+    """Open what DDP needs of torch.distributed; return its group, None for gloo's.
+
+    Raises:
+        NotSupported: it is for the host, or for GPUs that no ranks share.
+    """
+    if place.on_gpu != (name == "ddp-nccl"):
+        other = "ddp-gloo" if name == "ddp-nccl" else "ddp-nccl"
+        raise NotSupported(f"not on {place.device.type}; take {other}")
+    group = stack.enter_context(gloo_group(mpi))
+    return stack.enter_context(nccl_group(group, mpi)) if place.on_gpu else None
+
+
+def distributed(
+    network: nn.Module, group: Any, place: Place
+) -> DistributedDataParallel:
     """Wrap for DDP, as fast as it can be: no copies, no broadcast of averages."""
     with warnings.catch_warnings():
         # torch 2.13 renames broadcast_buffers to what older versions do not have.
         warnings.simplefilter("ignore", FutureWarning)
         return DistributedDataParallel(
-            network, broadcast_buffers=False, gradient_as_bucket_view=True
+            network,
+            device_ids=[place.device.index] if place.on_gpu else None,
+            process_group=group,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
         )
 
 
@@ -117,26 +175,29 @@ def describe(options: Options) -> str:
     size = options.image_size
     return (
         f"{options.model}, {count:,} parameters, {size}x{size} images, "
-        f"{options.batch} of each rank"
+        f"{options.batch} of each rank, {options.precision}"
+        + ", channels_last" * options.channels_last
+        + ", compiled" * options.compile
     )
 
 
 class Batches:
-    """Images and labels of each update of one rank, made on demand."""
+    """Images and labels of each update of one rank, from a pool on its device."""
 
-    def __init__(self, options: Options, rank: int, size: int) -> None:
-        """Take every ``size``-th batch of an endless supply."""
+    def __init__(self, options: Options, rank: int, size: int, place: Place) -> None:
+        """Take every ``size``-th batch of an endless supply that repeats itself."""
         self.rank, self.size, self.batch = rank, size, options.batch
-        self.images = Synthetic(
+        self.place = place
+        pool = Synthetic(
             train=True,
             size=options.image_size,
             classes=MODELS[options.model].classes,
             seed=options.seed,
-        )
+        ).pool
+        self.images, self.labels = place.put(*pool)
 
     def __getitem__(self, update: int) -> tuple[Tensor, Tensor]:
         """Return images (batch, 3, size, size) and labels (batch,) of one update."""
         first = (update * self.size + self.rank) * self.batch
-        items = [self.images[0, first + i] for i in range(self.batch)]
-        images, labels = zip(*items, strict=True)
-        return torch.stack(images), torch.tensor(labels)
+        rows = self.place.index(torch.arange(first, first + self.batch) % POOL)
+        return self.place.put(self.images[rows], self.labels[rows])

@@ -80,7 +80,20 @@ def caller(x: Any) -> Caller:
 
 def of_torch(torch: Any, where: Any) -> Any:
     """Return torch's current stream on a device, as a stream of CuPy."""
-    return library().cuda.ExternalStream(torch.cuda.current_stream(where).cuda_stream)
+    cuda, foreign = library().cuda, Foreign(torch.cuda.current_stream(where))
+    if hasattr(cuda.Stream, "from_external"):
+        return cuda.Stream.from_external(foreign)
+    return cuda.ExternalStream(foreign.stream.cuda_stream)  # before CuPy 14
+
+
+class Foreign(NamedTuple):
+    """A stream of torch, by the protocol that CuPy knows; torch's own is too new."""
+
+    stream: Any
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        """Return the version of the protocol and the address."""
+        return 0, self.stream.cuda_stream
 
 
 def number(x: Any) -> int:

@@ -64,7 +64,7 @@ class DeviceSide:
         """Decide with all ranks, before the first operation, how arrays travel."""
         if self.seats is not None:
             return
-        from .transports import nccl
+        from .transports import nccl, seats
         from .transports.direct import Direct
         from .transports.staged import Staged
 
@@ -72,8 +72,8 @@ class DeviceSide:
         assert queue is not None
         yield from end.agree("a collective on device arrays")
         transport = aware.agreed(end.mpi, self.transport)
-        seats = end.mpi.allgather(nccl.seat())
-        reason = nccl.unusable(seats, end.topology)
+        found = end.mpi.allgather(seats.seat())
+        reason = seats.unusable(found, end.topology)
         several = len(end.topology.nodes) > 1
         if reason is None and several and self.overlap == "staged":
             if self.transport == "device":
@@ -88,8 +88,8 @@ class DeviceSide:
             self.messages = kind(end.point, queue)
         if reason is None and self.engine is None:
             self.engine = nccl.Nccl(end.passing(end.private[1]), queue)
-        self.seats = seats
-        end.tell(f"GPUs of a node: {reason or 'NCCL'}")
+        self.seats = found
+        end.tell(f"GPUs of a node: {reason or self.engine}")
 
     def begun(self) -> Any:
         """Begin on the GPU that is the current one; all ranks come together."""
@@ -100,6 +100,9 @@ class DeviceSide:
     def empty(self, nbytes: int) -> Any:
         """Return new bytes of device memory; all ranks have begun."""
         assert self.queue is not None
+        found = None if self.engine is None else self.engine.empty(nbytes)
+        if found is not None:
+            return found
         with self.queue.gpu:
             return device.allocate(nbytes)
 

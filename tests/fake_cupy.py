@@ -18,6 +18,7 @@ import threading
 import time
 import types
 import weakref
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -440,16 +441,15 @@ UFUNCS = {
 
 
 def read(dtype, stored):
-    """Return stored elements as what they are computed as."""
-    return widen(stored) if dtype == "bfloat16" else stored.astype(WIDE[dtype])
+    """Return stored elements, one or several in a word, as they are computed."""
+    if dtype == "bfloat16":
+        return widen(stored.view(np.uint16))
+    return stored.view(dtype).astype(np.float32 if dtype == "float16" else dtype)
 
 
 def write(dtype, values):
     """Return values as they are stored."""
     return narrow(values) if dtype == "bfloat16" else values.astype(dtype)
-
-
-WIDE = {"float16": np.float32, "float32": np.float32, "float64": np.float64}
 
 
 class ElementwiseKernel:
@@ -462,26 +462,33 @@ class ElementwiseKernel:
         inputs, outputs = arrays[: -self.outputs], arrays[-self.outputs :]
         first, *rest = self.name.split("_")
         if first == "round":
-            launch(lambda x: write(rest[1], x), inputs, outputs[0], self.name)
-            function = lambda y: read(rest[1], y)  # noqa: E731
+            launch(
+                lambda x: write(rest[1], x).view(outputs[0].dtype),
+                inputs,
+                outputs[0],
+                self.name,
+            )
+            function = partial(read, rest[1])
             return launch(function, outputs[:1], outputs[1], self.name)
         if first in UFUNCS:
-            types = [*rest, rest[0]][:2]
+            kinds = [kind for kind in rest if kind in DTYPES]
+            kinds = [kinds[0], kinds[-1]]
 
             def function(x, y):
-                operands = [read(types[0], x), read(types[1], y)]
+                operands = [read(kinds[0], x), read(kinds[1], y)]
                 if rest[-1] == "first":
                     operands.reverse()
-                return write(types[0], UFUNCS[first](*operands))
+                return write(kinds[0], UFUNCS[first](*operands))
 
         else:
+            source, target = (rest[0],) * 2 if first == "scale" else (first, rest[1])
 
             def function(x, factor=1.0):
-                return write(
-                    rest[1], read(first, x) * WIDE.get(first, np.float32)(factor)
-                )
+                wide = read(source, x)
+                return write(target, wide * wide.dtype.type(factor))
 
-        return launch(function, inputs, outputs[0], self.name)
+        word = outputs[0].dtype
+        return launch(lambda *x: function(*x).view(word), inputs, outputs[0], self.name)
 
 
 def ufunc(function, what):

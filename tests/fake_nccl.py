@@ -1,28 +1,30 @@
-"""A stand-in for CuPy's NCCL, with NCCL's rules, for ranks that share this process.
+"""A stand-in for NCCL, with NCCL's rules, for ranks that share this process.
 
 The k-th call of a communicator meets the k-th call of its other ranks, and has to be
 the same there.  It runs when it is at the head of its stream on all of them, and holds
-that stream up until then: calls in different orders wait for ever.
+that stream up until then, or until its communicator is aborted: calls in different
+orders wait for ever.  Joining waits for all ranks.  Data is in registered memory on all
+ranks of a call, at the same offset, or on none.
+
+`Library` is what happens; `Cupy` and `Nccl4py` are the two packages that call it.
 """
 
 import sys
+import threading
 import types
-from itertools import count
+from functools import reduce
 
+import fake_cupy
 import numpy as np
-from fake_cupy import Gpu, launch_accesses, merge
+from fake_cupy import launch_accesses, merge, narrow, widen
 
-TYPES = {
-    f"NCCL_{name.upper()}": np.dtype(name)
-    for name in "int8 uint8 int32 uint32 int64 uint64 float16 float32 float64".split()
-}
-TYPES["NCCL_BFLOAT16"] = "bfloat16"
-OPS = {
-    "NCCL_SUM": np.add,
-    "NCCL_PROD": np.multiply,
-    "NCCL_MIN": np.minimum,
-    "NCCL_MAX": np.maximum,
-}
+DTYPES = [*map(np.dtype, "i1 u1 i4 u4 i8 u8 f2 f4 f8 u2".split())]  # of nccl.h
+FLOAT32 = 7
+BFLOAT16 = np.dtype("u2")
+OPS = {0: "sum", 1: "prod", 2: "max", 3: "min"}
+UFUNCS = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
+REMOTE, IN_PROGRESS = 6, 7
+VERSION = 23004
 
 
 class Call(types.SimpleNamespace):
@@ -33,20 +35,21 @@ class Call(types.SimpleNamespace):
 
 
 class Meeting:
-    """The k-th launch of a communicator: what streams wait for."""
+    """The k-th launch of a communicator."""
 
-    def __init__(self, size):
+    def __init__(self, size, stuck):
         self.size, self.calls, self.streams = size, {}, {}
-        self.ran, self.clock, self.gone = False, {}, False
+        self.ran, self.stuck, self.clock = False, stuck, {}
 
     @property
     def reached(self):
         if self.ran:
             return True
-        if len(self.calls) < self.size or self.gone:
+        if len(self.calls) < self.size or self.stuck:
             return False
         for stream in self.streams.values():
-            if not stream.queue or stream.queue[0][3] is not self:
+            head = stream.queue and stream.queue[0][3]
+            if not isinstance(head, Turn) or head.meeting is not self:
                 return False
         for stream in self.streams.values():
             merge(self.clock, stream.clock)
@@ -55,128 +58,342 @@ class Meeting:
         return True
 
     def run(self):
-        ranks = range(self.size)
+        ranks = sorted(self.calls)
         for calls in zip(*(self.calls[rank] for rank in ranks), strict=True):
             kind, n, dtype, op, root = calls[0].same()
             given = [call.send.values().copy() for call in calls]
             if op is not None:
-                total = given[0]
-                for other in given[1:]:
-                    with np.errstate(all="ignore"):
-                        total = op(total, other)
-            for rank, call in enumerate(calls):
-                if kind == "allReduce" or (kind == "reduce" and rank == root):
+                combine, half = UFUNCS[OPS[op]], dtype == BFLOAT16
+                with np.errstate(all="ignore"):
+                    total = reduce(combine, map(widen, given) if half else given)
+                total = narrow(total) if half else total
+            for rank, call in zip(ranks, calls, strict=True):
+                if kind == "allreduce" or (kind == "reduce" and rank == root):
                     call.recv.values()[...] = total
-                elif kind == "bcast":
+                elif kind == "broadcast":
                     call.recv.values()[...] = given[root]
-                elif kind == "reduceScatter":
+                elif kind == "reduce_scatter":
                     call.recv.values()[...] = total[rank * n : (rank + 1) * n]
-                elif kind == "allGather":
+                elif kind == "allgather":
                     call.recv.values()[...] = np.concatenate(given)
 
 
-def install(monkeypatch, gpu):
-    """Have ``cupy.cuda.nccl`` be this."""
-    module = types.ModuleType("cupy.cuda.nccl")
-    ids, meetings, group = count(1), {}, []
-    state = types.SimpleNamespace(open=0)
+class Turn:
+    """What a rank's stream waits for: the meeting, or the end of its own part."""
 
-    def get_unique_id():
-        number = next(ids) % 128
-        return (number,) * 128
+    def __init__(self, meeting, member):
+        self.meeting, self.member = meeting, member
+
+    @property
+    def reached(self):
+        return self.member.aborted or self.meeting.reached
+
+    @property
+    def clock(self):
+        return self.meeting.clock
+
+
+class Library:
+    """libnccl, its communicators and its memory."""
+
+    def __init__(self, gpu):
+        self.gpu, self.ids, self.open = gpu, 0, 0
+        self.joined, self.meetings = {}, {}
+        self.members, self.memory, self.batch = [], {}, []
+        self.aborts, self.stuck_after = 0, None
+        self.alone = False  # the other ranks are elsewhere, and seem to come at once
+        self.changed = threading.Condition()
+
+    def unique_id(self):
+        self.ids += 1
+        return self.ids.to_bytes(2, "little") * 64
+
+    def join(self, size, unique, rank):
+        with self.changed:
+            here = self.joined.setdefault(bytes(unique), {})
+            assert rank not in here, "a rank joins twice"
+            member = here[rank] = Member(self, size, bytes(unique), rank)
+            self.members.append(member)
+            self.changed.notify_all()
+        return member
+
+    def complete(self, member):
+        return self.alone or len(self.joined[member.unique]) == member.size
+
+    def call(self, member, kind, send, recv, n, dtype, op, root, stream):
+        assert not member.aborted, "this communicator has been aborted"
+        sends = n * member.size if kind == "reduce_scatter" else n
+        receives = n * member.size if kind == "allgather" else n
+        at, dtype = self.gpu.at, DTYPES[dtype]
+        member.check_registered(send if sends >= receives else recv)
+        call = Call(kind=kind, count=n, dtype=dtype, op=op, root=root)
+        call.send, call.recv = at(send, sends, dtype), at(recv, receives, dtype)
+        self.batch.append((member, stream, call))
+        if not self.open:
+            self.launch()
+
+    def launch(self):
+        if not self.batch:
+            return
+        batch, self.batch = self.batch, []
+        member, number, _ = batch[0]
+        assert all(one[:2] == (member, number) for one in batch), "one communicator"
+        calls = [call for _, _, call in batch]
+        key = member.unique, member.launched
+        member.launched += 1
+        stuck = self.stuck_after is not None and key[1] >= self.stuck_after
+        meeting = Meeting(1 if self.alone else member.size, stuck)
+        meeting = self.meetings.setdefault(key, meeting)
+        for rank, theirs in meeting.calls.items():
+            mine = [call.same() for call in calls]
+            assert [call.same() for call in theirs] == mine, (
+                f"NCCL launch {key[1]}: rank {rank} and {member.rank} differ"
+            )
+        stream = next(s for s in self.gpu.streams if s.ptr == number)
+        meeting.calls[member.rank], meeting.streams[member.rank] = calls, stream
+        accesses = []
+        for call in calls:
+            is_root = call.root in (None, member.rank)
+            if call.kind != "broadcast" or is_root:
+                accesses += launch_accesses([call.send], None, f"NCCL {call.kind}")
+            if (
+                call.kind not in ("reduce", "broadcast")
+                or (call.kind == "broadcast") != is_root
+            ):
+                accesses += launch_accesses([], call.recv, f"NCCL {call.kind}")
+        stream.put(lambda: None, accesses, waits=Turn(meeting, member))
+
+    # What is called through ctypes; an argument by reference has it as ``_obj``.
+
+    def ncclMemAlloc(self, address, nbytes):  # noqa: N802
+        memory = fake_cupy.Memory(nbytes.value)
+        self.memory[memory.address] = memory
+        address._obj.value = memory.address
+        return 0
+
+    def ncclMemFree(self, address):  # noqa: N802
+        for member in self.members:
+            assert address.value not in member.registered, "still registered"
+        del self.memory[address.value]
+        return 0
+
+    def ncclCommRegister(self, comm, address, nbytes, handle):  # noqa: N802
+        member = self.members[comm.value - 1]
+        assert self.memory[address.value].bytes.nbytes == nbytes.value
+        member.registered[address.value] = nbytes.value
+        handle._obj.value = address.value
+        return 0
+
+    def ncclCommDeregister(self, comm, handle):  # noqa: N802
+        del self.members[comm.value - 1].registered[handle.value]
+        return 0
+
+
+class Member:
+    """One rank's part of a communicator."""
+
+    def __init__(self, library, size, unique, rank):
+        self.library, self.size, self.unique, self.rank = library, size, unique, rank
+        self.launched, self.status, self.aborted = 0, 0, False
+        self.registered, self.places = {}, []
+
+    def check_registered(self, address):
+        """Note where the data lies; all ranks must say the same of their k-th call."""
+        place = None
+        for start, nbytes in self.registered.items():
+            if start <= address < start + nbytes:
+                place = address - start
+        k = len(self.places)
+        self.places.append(place)
+        for other in self.library.joined[self.unique].values():
+            if len(other.places) > k:
+                assert other.places[k] == place, "registered memory mixed with other"
+
+    def abort(self):
+        self.aborted = True
+        self.library.aborts += 1
+        self.registered.clear()
+
+    def destroy(self):
+        self.aborted = True
+        self.registered.clear()
+
+
+class UnownedMemory:
+    """Memory that CuPy has not allocated."""
+
+    def __init__(self, address, nbytes, owner, device):
+        library = sys.modules["cupy"].cuda.nccl_library
+        memory = library.memory[address]
+        self.gpu, self.bytes, self.address = memory.gpu, memory.bytes, address
+        self.owner = owner
+
+
+def cupy_module(library):
+    """Return what ``cupy.cuda.nccl`` is in CuPy 14."""
+
+    class NcclError(RuntimeError):
+        def __init__(self, status):
+            if status > REMOTE:
+                raise KeyError(status)  # so it does
+            self.status = status
+            super().__init__(f"NCCL_ERROR_{status}: unhandled")
 
     class NcclCommunicator:
         def __init__(self, size, unique, rank):
-            self.size, self.unique, self.rank = size, unique, rank
-            self.launched, self.aborted = 0, False
+            assert type(unique) is bytes
+            self.member = library.join(size, unique, rank)
+            with library.changed:  # blocks until all have come
+                library.changed.wait_for(lambda: library.complete(self.member), 60)
+            self.comm = library.members.index(self.member) + 1
 
         def check_async_error(self):
-            pass
+            if self.member.status:
+                raise NcclError(self.member.status)
 
         def abort(self):
-            self.aborted = True
+            self.member.abort()
 
-        destroy = abort
+        def destroy(self):
+            self.member.destroy()
 
-        def call(self, kind, send, recv, n, dtype, op, root, stream):
-            elements = {"reduceScatter": (n * self.size, n)}
-            elements["allGather"] = n, n * self.size
-            sends, receives = elements.get(kind, (n, n))
-            group.append(
-                (
-                    self,
-                    stream,
-                    Call(
-                        kind=kind,
-                        count=n,
-                        dtype=dtype,
-                        op=op,
-                        root=root,
-                        send=gpu.at(send, sends, dtype),
-                        recv=gpu.at(recv, receives, dtype),
-                    ),
-                )
-            )
-            if not state.open:
-                launch()
+        def call(self, *arguments):
+            library.call(self.member, *arguments)
 
         def allReduce(self, send, recv, n, dtype, op, stream):  # noqa: N802
-            self.call("allReduce", send, recv, n, dtype, op, None, stream)
+            self.call("allreduce", send, recv, n, dtype, op, None, stream)
 
         def reduce(self, send, recv, n, dtype, op, root, stream):
             self.call("reduce", send, recv, n, dtype, op, root, stream)
 
-        def bcast(self, at, n, dtype, root, stream):
-            self.call("bcast", at, at, n, dtype, None, root, stream)
+        def broadcast(self, send, recv, n, dtype, root, stream):
+            self.call("broadcast", send, recv, n, dtype, None, root, stream)
 
         def reduceScatter(self, send, recv, n, dtype, op, stream):  # noqa: N802
-            self.call("reduceScatter", send, recv, n, dtype, op, None, stream)
+            self.call("reduce_scatter", send, recv, n, dtype, op, None, stream)
 
         def allGather(self, send, recv, n, dtype, stream):  # noqa: N802
-            self.call("allGather", send, recv, n, dtype, None, None, stream)
+            self.call("allgather", send, recv, n, dtype, None, None, stream)
 
-    def launch():
-        comm, number, _ = group[0]
-        assert all(one[:2] == (comm, number) for one in group), "one communicator"
-        calls = [call for _, _, call in group]
-        group.clear()
-        assert not comm.aborted, "this communicator has been aborted"
-        key = comm.unique, comm.launched
-        comm.launched += 1
-        meeting = meetings.setdefault(key, Meeting(comm.size))
-        for rank, theirs in meeting.calls.items():
-            mine = [call.same() for call in calls]
-            assert [call.same() for call in theirs] == mine, (
-                f"NCCL launch {key[1]}: rank {rank} and {comm.rank} differ"
-            )
-        stream = next(s for s in gpu.streams if s.ptr == number)
-        meeting.calls[comm.rank], meeting.streams[comm.rank] = calls, stream
-        accesses = []
-        for call in calls:
-            is_root = call.root in (None, comm.rank)
-            if call.kind != "bcast" or is_root:
-                accesses += launch_accesses([call.send], None, f"NCCL {call.kind}")
-            if (
-                call.kind not in ("reduce", "bcast")
-                or (call.kind == "bcast") != is_root
-            ):
-                accesses += launch_accesses([], call.recv, f"NCCL {call.kind}")
-        stream.put(lambda: None, accesses, waits=meeting)
-
-    def group_start():
-        state.open += 1
-
-    def group_end():
-        state.open -= 1
-        if group:
-            launch()
-
+    module = types.ModuleType("cupy.cuda.nccl")
     module.available = True
-    module.get_unique_id, module.NcclCommunicator = get_unique_id, NcclCommunicator
-    module.groupStart, module.groupEnd = group_start, group_end
-    for name, value in (TYPES | OPS).items():
-        setattr(module, name, value)
-    monkeypatch.setitem(sys.modules, "cupy.cuda.nccl", module)
-    sys.modules["cupy"].cuda.nccl = module
-    assert Gpu.made is gpu
+    module.NcclError, module.NcclCommunicator = NcclError, NcclCommunicator
+    module.get_unique_id, module.get_version = library.unique_id, lambda: VERSION
+    module.groupStart, module.groupEnd = grouping(library)
     return module
+
+
+def nccl4py_module(library):
+    """Return what ``nccl.bindings.nccl`` is; calls are launched some looks later."""
+
+    class NCCLError(Exception):
+        def __init__(self, status):
+            self.status = status
+            super().__init__(f"Error ({status})")
+
+    class Comm:
+        def __init__(self, member):
+            self.member, self.handle = member, library.members.index(member) + 1
+            self.waiting, self.later = 2, []
+
+    def config():
+        return types.SimpleNamespace(blocking=1, ptr=1)
+
+    def comm_init_rank_config(size, unique, rank, config):
+        assert type(unique) is bytearray and config == 1
+        return Comm(library.join(size, unique, rank))
+
+    def comm_get_async_error(comm):
+        if comm.member.status:
+            return comm.member.status
+        if not library.complete(comm.member):
+            return IN_PROGRESS
+        if comm.waiting:
+            comm.waiting -= 1
+            return IN_PROGRESS
+        later, comm.later = comm.later, []
+        if later:
+            library.open += 1
+            for arguments in later:
+                library.call(comm.member, *arguments)
+            library.open -= 1
+            library.launch()
+        return 0
+
+    grouped = []
+
+    def put(comm, *arguments):
+        more = grouped and comm.later
+        assert more or comm.waiting == 0, "the last call is still in progress"
+        comm.later.append(arguments)
+        comm.waiting = 2
+
+    def all_reduce(send, recv, n, dtype, op, comm, stream):
+        put(comm, "allreduce", send, recv, n, dtype, op, None, stream)
+
+    def reduce(send, recv, n, dtype, op, root, comm, stream):
+        put(comm, "reduce", send, recv, n, dtype, op, root, stream)
+
+    def broadcast(send, recv, n, dtype, root, comm, stream):
+        put(comm, "broadcast", send, recv, n, dtype, None, root, stream)
+
+    def reduce_scatter(send, recv, n, dtype, op, comm, stream):
+        put(comm, "reduce_scatter", send, recv, n, dtype, op, None, stream)
+
+    def all_gather(send, recv, n, dtype, comm, stream):
+        put(comm, "allgather", send, recv, n, dtype, None, None, stream)
+
+    def check_status(status):
+        if status not in (0, IN_PROGRESS):
+            raise NCCLError(status)
+
+    module = types.ModuleType("nccl.bindings.nccl")
+    module.NCCLError, module.Comm, module.Config = NCCLError, Comm, config
+    module.comm_init_rank_config = comm_init_rank_config
+    module.comm_get_async_error = comm_get_async_error
+    module.comm_abort = lambda comm: comm.member.abort()
+    module.comm_destroy = lambda comm: comm.member.destroy()
+    module.get_unique_id, module.get_version = library.unique_id, lambda: VERSION
+    module.group_start = lambda: grouped.append(1)
+    module.group_end = lambda: grouped.pop()
+    for function in (all_reduce, reduce, broadcast, reduce_scatter, all_gather):
+        setattr(module, function.__name__, function)
+    module.check_status = check_status
+    return module
+
+
+def grouping(library):
+    def start():
+        library.open += 1
+
+    def end():
+        library.open -= 1
+        if not library.open:
+            library.launch()
+
+    return start, end
+
+
+def install(monkeypatch, gpu, binding="cupy"):
+    """Have a package call this; return the library."""
+    from collectives.transports import registered
+
+    library = Library(gpu)
+    cuda = sys.modules["cupy"].cuda
+    sys.modules["cupy"].__version__ = "14.2.0"
+    cuda.nccl_library, cuda.UnownedMemory = library, UnownedMemory
+    monkeypatch.setattr(
+        fake_cupy.Device, "synchronize", lambda self: None, raising=False
+    )
+    monkeypatch.setenv("COLLECTIVES_NCCL", binding)
+    monkeypatch.setattr(registered, "nccl_library", lambda: library)
+    if binding == "cupy":
+        cuda.nccl = cupy_module(library)
+        monkeypatch.setitem(sys.modules, "cupy.cuda.nccl", cuda.nccl)
+    else:
+        package, bindings = types.ModuleType("nccl"), types.ModuleType("nccl.bindings")
+        package.bindings, bindings.nccl = bindings, nccl4py_module(library)
+        monkeypatch.setitem(sys.modules, "nccl", package)
+        monkeypatch.setitem(sys.modules, "nccl.bindings", bindings)
+        monkeypatch.setitem(sys.modules, "nccl.bindings.nccl", bindings.nccl)
+    return library

@@ -36,13 +36,13 @@ def test_ratios_are_of_images_per_second():
         },
         batch=1,
     )
-    assert [row.ratio_ddp_gloo for row in found] == [1.5, 1.0, 3.0]
+    assert [row.ratio_ddp for row in found] == [1.5, 1.0, 3.0]
     assert [row.ratio_none for row in found] == [0.5, pytest.approx(1 / 3), 1.0]
 
 
 def test_without_a_baseline_there_is_no_ratio_to_it():
     (row,) = report.rows({"ours": record([[2.0], [2.0]])}, batch=1)
-    assert row.ratio_ddp_gloo is row.ratio_none is row.loss_difference is None
+    assert row.ratio_ddp is row.ratio_none is row.loss_difference is None
     assert "N/A" in report.table(META, [row], 0.1)
     assert "# losses: not compared" in report.table(META, [row], 0.1)
 
@@ -109,7 +109,8 @@ def test_each_trainer_counts_once_and_may_name_an_algorithm():
 
 @pytest.mark.parametrize("name", ["", "ddp", "ours:", "ours:rong", "none:ring"])
 def test_an_unknown_trainer_is_refused_with_the_choices(name):
-    with pytest.raises(WrongUsage, match="choose from ours, ddp-gloo, none, ours:auto"):
+    known = "choose from ours, ddp-gloo, ddp-nccl, none, ours:auto"
+    with pytest.raises(WrongUsage, match=known):
         parse(["--trainer", name])
 
 
@@ -119,6 +120,27 @@ def test_an_unknown_trainer_is_refused_with_the_choices(name):
 def test_a_number_out_of_range_is_refused_by_its_flag(flag):
     with pytest.raises(WrongUsage, match=f"{flag} -1: expected at least"):
         parse([flag, "-1"])
+
+
+def test_on_gpus_the_plain_loop_is_the_baseline_and_halves_may_differ_more():
+    assert parse(["--device", "cuda"]).trainer == ("ours", "none")
+    assert parse(["--precision", "bfloat16"]).tolerance == 2e-2
+    assert parse(["--precision", "float16", "--tolerance", "0"]).tolerance == 0
+
+
+@pytest.mark.parametrize("flag", ["--share-gpu", "--overlap=off"])
+def test_what_is_for_gpus_is_refused_without(flag):
+    name = flag.split("=")[0]
+    with pytest.raises(WrongUsage, match=f"{name} is of GPUs: with --device cuda"):
+        parse([flag])
+
+
+def test_ddp_over_nccl_is_a_reference_too():
+    theirs = record([[3.0], [3.0]])
+    mine = record([[2.0], [2.0]])
+    found = report.rows({"ours": mine, "ddp-nccl": theirs}, batch=1)
+    assert [row.ratio_ddp for row in found] == [1.5, 1.0]
+    assert "within 0.1 of ddp-nccl's" in report.table(META, found, 0.1)
 
 
 def test_buckets_are_the_reducers_own_unless_given():

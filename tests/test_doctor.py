@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fake_cupy
+import fake_nccl
 import pytest
 
 from collectives import job
@@ -13,13 +15,14 @@ from collectives.doctor import __main__ as doctor
 from collectives.doctor import advice, contained, diagnosis, probe
 from collectives.doctor.contained import Outcome
 from collectives.doctor.diagnosis import Speed
-from collectives.doctor.findings import Devices, Findings, Rank
+from collectives.doctor.findings import Devices, Findings, Rank, find_nccl
 from collectives.mapped import Mapped
+from collectives.transports import registered, seats
 
 ROOT = Path(__file__).parents[1]
 MPI = Mapped("mpi", "/opt/lib/libmpi.so.40")
 RIGHT = Outcome("host", "right", "buffers of 16 bytes arrived as sent")
-GPU = Devices(True, ("H100",) * 2, "cupy", "12.4", nccl=True)
+GPU = Devices(True, ("H100",) * 2, "cupy", "12.4", nccl="NCCL 2.28.9 by cupy")
 
 
 def rank(number=0, **changes):
@@ -87,7 +90,7 @@ def test_the_report_tells_what_was_found():
         UCX_TLS is unset  (rank 1)
         mpi     /opt/lib/libmpi.so.40
         rank 0: none, or not looked for
-        rank 1: 2 x H100 by cupy, driver for CUDA 12.4
+        rank 1: 2 x H100 by cupy, driver for CUDA 12.4; NCCL 2.28.9 by cupy
         all ranks: not CUDA-aware (MPIX_Query_cuda_support() is 0)
         --gpu-transport auto: staged
     """
@@ -161,7 +164,10 @@ def test_what_is_not_as_it_could_be_is_told_with_the_cure(changes, expected):
     ("devices", "expected"),
     [
         (GPU, []),
-        (GPU._replace(nccl=False), ["CuPy finds no NCCL", "[cuda12]"]),
+        (
+            GPU._replace(nccl="", lack="no libnccl: pip install x"),
+            ["no NCCL", "pip install x"],
+        ),
         (Devices(True, driver="13.0"), ["no package can use", "[cuda13]"]),
         (
             GPU._replace(trouble=("torch: OSError: x",)),
@@ -435,3 +441,37 @@ def test_without_mpi_the_cure_is_one_line(tmp_path):
         "doctor: no MPI can be loaded: no such thing; pip install "
         "'mpi-collectives[mpich]' brings one\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, "takes one rank a GPU (to share: start all with NCCL_MULTI_RANK_GPU_"),
+        ({"NCCL_MULTI_RANK_GPU_ENABLE": "1"}, "takes ranks that share a GPU"),
+        ({"NCCL_HOSTID": "r0"}, "takes ranks that share a GPU if their NCCL_HOSTID"),
+    ],
+)
+@pytest.mark.parametrize("binding", ["cupy", "nccl4py"])
+def test_what_nccl_can_do_is_told(monkeypatch, binding, environment, expected):
+    fake_cupy.install(monkeypatch, fake_cupy.Gpu())
+    fake_nccl.install(monkeypatch, fake_cupy.Gpu.made, binding)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    text, lack = find_nccl()
+    assert lack == ""
+    start = f"NCCL 2.30.4 by {binding}, registers the memory of comm.empty, "
+    assert text.startswith(start + expected)
+    monkeypatch.setattr(registered, "nccl_library", lambda: None)
+    assert "does not register the memory" in find_nccl()[0]
+
+
+def test_an_older_nccl_does_not_know_of_ranks_that_share_a_gpu():
+    told = seats.sharing({"NCCL_MULTI_RANK_GPU_ENABLE": "1"}, 22809)
+    assert told.endswith("(NCCL_MULTI_RANK_GPU_ENABLE is known since NCCL 2.30)")
+
+
+def test_why_there_is_no_nccl_is_told(monkeypatch):
+    for package in ("cupy", "nccl"):
+        monkeypatch.setitem(sys.modules, package, None)
+    text, lack = find_nccl()
+    assert text == "" and "device arrays need CuPy" in lack and "pip install" in lack

@@ -16,14 +16,15 @@ LAYERS = [
     "abort errors chunk step job",
     "topology algorithms machine lowering order",
     "world proof verify simulate show",
-    "device arrays kernels ops scratch reduction transports plan",
+    "device arrays kernels ops scratch reduction transports plan mapped",
     "patience executor work select agreement watch device_side endpoint operations "
-    "objects choice host once tuned explain allreduce mapped aware pingpong gpu",
+    "objects choice host once tuned explain allreduce aware pingpong gpu",
     "communicator",
     "frameworks testing doctor",
 ]
 LAYER = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
-OPTIONAL = ["mpi4py", "torch", "cupy", "jax"]  # imported by the file that needs it
+# Imported by the file that needs it.
+OPTIONAL = ["mpi4py", "torch", "cupy", "jax", "nccl"]
 NEAR_THE_WIRE = {"transports", "frameworks"}
 PACKAGES = ["trainer", "bench", "mpi_hosts"]  # users of the public API
 

@@ -25,15 +25,21 @@ def running(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
 
 
 def flatten(model: nn.Module) -> Tensor:
-    """Return all running means, then all running variances, as one float64 vector."""
+    """Return all running means, then all running variances, in one float64 vector.
+
+    It lies on the host, wherever the model does.
+    """
     pairs = running(model)
     parts = [mean for mean, _ in pairs] + [variance for _, variance in pairs]
-    return torch.cat([part.double() for part in parts] or [torch.empty(0).double()])
+    parts = [part.double() for part in parts] or [torch.empty(0).double()]
+    return torch.cat(parts).cpu()
 
 
 def unflatten(model: nn.Module, flat: Tensor) -> None:
     """Write back what `flatten` returned."""
     pairs = running(model)
+    if pairs:
+        flat = flat.to(pairs[0][0].device)
     start = 0
     for part in [mean for mean, _ in pairs] + [variance for _, variance in pairs]:
         part.copy_(flat[start : start + part.numel()].view_as(part))

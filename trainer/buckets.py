@@ -65,12 +65,16 @@ def nbytes(parameter: Tensor) -> int:
 
 
 def allocate(comm: Any, parameters: Iterable[Tensor]) -> dict[Any, Tensor]:
-    """Take from ``comm`` what all gradients need: a flat tensor of each dtype."""
+    """Take from ``comm`` what all gradients need: a flat tensor of each dtype.
+
+    It lies on the parameters' device.
+    """
     counts: dict[Any, int] = {}
     for parameter in parameters:
         counts[parameter.dtype] = counts.get(parameter.dtype, 0) + parameter.numel()
+        device = parameter.device.type
     return {
-        dtype: torch.from_numpy(comm.empty(count, NUMPY_DTYPE[dtype]))
+        dtype: torch.from_dlpack(comm.empty(count, NUMPY_DTYPE[dtype], device=device))
         .view(dtype)
         .zero_()
         for dtype, count in counts.items()

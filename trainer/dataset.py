@@ -1,4 +1,4 @@
-"""Data sets: find them by name, and feed them to the training loop.
+"""Data sets: find them by name.
 
 A data set is one file in ``trainer/data/``; the file name is its name.  It defines
 
@@ -6,7 +6,8 @@ A data set is one file in ``trainer/data/``; the file name is its name.  It defi
 * ``NEEDS_ROOT``: whether it reads a directory (``--data-dir``);
 * ``count(root)``: its number of training images, found without reading data;
 * ``load(root, *, train, images, classes, seed)``: a `Dataset`, which is asked for
-  (epoch, index) and must answer with the same bits in any process.
+  (epoch, index) and must answer with the same bits in any process.  A data set of few
+  images may offer them all as ``pool``: `trainer.loader` keeps that on the device.
 
 Worker processes import these files: nothing here may import mpi4py, because a worker
 that does joins the job a second time as the same rank.
@@ -14,17 +15,13 @@ that does joins the job a second time as the same rank.
 
 import importlib
 import pkgutil
-from multiprocessing import forkserver
 from types import ModuleType
 from typing import Protocol
 
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from collectives import InvalidArgument
-from trainer.interrupt import ignore, shield
-from trainer.sampler import Key, Sampler, TestSampler
+from trainer.sampler import Key
 
 
 class Dataset(Protocol):
@@ -74,25 +71,3 @@ def check_root(name: str, root: str | None) -> None:
         raise InvalidArgument(
             f"--data {name} reads no directory; leave out --data-dir {root}"
         )
-
-
-def loader(
-    dataset: Dataset, sampler: Sampler | TestSampler, *, workers: int
-) -> DataLoader:
-    """Return an iterable of (images, labels): (n, 3, size, size) and (n,).
-
-    Its own random generator keeps torch's global one untouched.
-    """
-    if workers:
-        with shield():  # what the server forks ignores the signals as it does
-            forkserver.ensure_running()
-    return DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        num_workers=workers,
-        # fork() after MPI has started can crash; forkserver begins from a clean process
-        multiprocessing_context="forkserver" if workers else None,
-        persistent_workers=workers > 0,
-        worker_init_fn=ignore,
-        generator=torch.Generator().manual_seed(0),
-    )

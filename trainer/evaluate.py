@@ -4,13 +4,18 @@ Correct answers are added as integers, losses in float64; the ranks may hold dif
 numbers of images.
 """
 
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
+
+from trainer.place import Batch
+
+Autocast = Callable[[], AbstractContextManager[Any]]  # makes the forward pass's context
 
 
 class Result(NamedTuple):
@@ -31,25 +36,35 @@ class Result(NamedTuple):
         return self.loss_sum / self.count
 
 
-def measure(model: nn.Module, batches: DataLoader, comm: Any) -> Result:
+def measure(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    comm: Any,
+    autocast: Autocast = nullcontext,
+) -> Result:
     """Return the result on the test images of all ranks."""
-    mine = count_correct(model, batches)
+    mine = count_correct(model, batches, autocast)
     counts = comm.allreduce(np.array([mine.correct, mine.count], dtype=np.int64))
     loss = comm.allreduce(np.array([mine.loss_sum], dtype=np.float64))
     return Result(int(counts[0]), int(counts[1]), float(loss[0]))
 
 
 @torch.no_grad()
-def count_correct(model: nn.Module, batches: DataLoader) -> Result:
-    """Return the result on this rank's test images."""
+def count_correct(
+    model: nn.Module, batches: Iterable[Batch], autocast: Autocast = nullcontext
+) -> Result:
+    """Return the result on this rank's test images.
+
+    It is added up where the model is: only the end waits for a device.
+    """
     model.eval()
-    correct = count = 0
-    loss = 0.0
+    count = 0
+    correct: Any = 0
+    loss: Any = 0.0
     for images, labels in batches:
-        scores = model(images)
-        correct += int((scores.argmax(1) == labels).sum())
+        with autocast():
+            scores = model(images)
         count += len(labels)
-        loss += float(
-            functional.cross_entropy(scores.double(), labels, reduction="sum")
-        )
-    return Result(correct, count, loss)
+        correct = correct + (scores.argmax(1) == labels).sum()
+        loss = loss + functional.cross_entropy(scores.double(), labels, reduction="sum")
+    return Result(int(correct), count, float(loss))

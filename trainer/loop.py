@@ -3,9 +3,14 @@
 Ranks communicate at fixed places: the gradients of each update (`trainer.reducer`), one
 small sum per update (loss, and whether some rank was asked to stop), running averages
 and counts at each evaluation, running averages at each checkpoint.
+
+On a GPU the host queues a whole update before it looks at the loss, which was copied
+when the forward pass had ended: it goes on while the backward pass still runs, and so
+the device always has work.  The mean loss of an update is known before the next one
+begins, on any device: a run that has diverged ends at the same place on all ranks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -13,12 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from trainer import bn, evaluate, lr, optim, state
 from trainer.interrupt import Interrupt
+from trainer.place import Batch, Place
+from trainer.precision import Precision
 from trainer.record import Recorder
 from trainer.reducer import Reducer
 from trainer.sampler import Sampler
@@ -39,8 +45,10 @@ class Training:
     optimizer: torch.optim.Optimizer
     reducer: Reducer
     sampler: Sampler
-    batches: DataLoader
-    test_batches: DataLoader
+    batches: Iterable[Batch]
+    test_batches: Iterable[Batch]
+    place: Place
+    precision: Precision
     recorder: Recorder
     interrupt: Interrupt
     epoch: int = 0
@@ -82,6 +90,7 @@ def _train_epoch(run: Training) -> bool:
     run.sampler.start(epoch=run.epoch, samples_seen=run.samples_seen)
     microbatches = iter(run.batches)
     losses, since, images_before = [], run.seconds, run.images
+    finished = True
     while run.samples_seen + batch <= run.sampler.count:
         begin = perf_counter()
         rate = _set_rate(run)
@@ -96,8 +105,12 @@ def _train_epoch(run: Training) -> bool:
             _log_step(run, sum(losses) / len(losses), rate, speed)
             losses, since, images_before = [], run.seconds, run.images
         if run.interrupted or run.images == batch * (settings.max_steps or 0):
-            return False
-    return True
+            finished = False
+            break
+    begin = perf_counter()
+    run.place.finish()
+    run.seconds += perf_counter() - begin
+    return finished
 
 
 def _set_rate(run: Training) -> float:
@@ -109,38 +122,37 @@ def _set_rate(run: Training) -> float:
     return rate
 
 
-def _update(
-    run: Training, microbatches: Iterator[tuple[Tensor, Tensor]]
-) -> tuple[float, bool]:
+def _update(run: Training, microbatches: Iterator[Batch]) -> tuple[float, bool]:
     """Make one update; return the mean loss of all ranks, and whether to stop it all.
 
     Raises:
         Diverged: on all ranks, when the loss is infinite or not a number.
     """
     accumulation = run.sampler.accumulation
+    readings, scaled = [], run.precision.scaled
+    scale = run.place.fetch(run.precision.current()) if scaled else None
     run.reducer.zero_grad()
-    mean_loss = 0.0
     for index in range(accumulation):
         images, labels = next(microbatches)
         last = index == accumulation - 1
         with nullcontext() if last else run.reducer.no_sync():
-            loss = functional.cross_entropy(run.model(images), labels) / accumulation
-            mean_loss += loss.item()
-            if last:  # before backward(), so that its place is the same on all ranks
-                status = np.array(
-                    [mean_loss, run.interrupt.requested], dtype=np.float64
-                )
-                pending = run.comm.iallreduce(status, op="mean")
-            loss.backward()
+            with run.precision.autocast():
+                scores = run.model(images)
+                loss = functional.cross_entropy(scores, labels) / accumulation
+            readings.append(run.place.fetch(loss))
+            run.precision.backward(loss)
     run.reducer.finish()
-    run.optimizer.step()
-    mean_loss, stop = (float(value) for value in pending.wait())
+    run.precision.step(run.optimizer)
+    if scale is not None:
+        run.precision.note(scale())
+    mine = [sum(read() for read in readings), run.interrupt.requested]
+    mean_loss, stop = run.comm.allreduce(np.array(mine, np.float64), op="mean")
     if not np.isfinite(mean_loss):
         raise Diverged(
             f"the loss is {mean_loss} at update {run.step} (epoch {run.epoch}); try a "
             f"lower --optimizer.lr than {run.settings.recipe.optimizer.lr:g}"
         )
-    return mean_loss, stop > 0
+    return float(mean_loss), stop > 0
 
 
 def _log_step(run: Training, loss: float, rate: float, speed: float) -> None:
@@ -154,6 +166,7 @@ def _log_step(run: Training, loss: float, rate: float, speed: float) -> None:
         images_per_s=speed,
         allreduce_s=run.reducer.allreduce_s,
         waited_s=run.reducer.waited_s,
+        **run.precision.told(),
     )
     run.recorder.line(
         f"epoch {run.epoch} step {run.step} loss {loss:.4f} lr {rate:.5g} "
@@ -165,7 +178,9 @@ def _evaluate(run: Training) -> None:
     """Evaluate, and tell the result."""
     bn.synchronise(run.model, run.comm)
     begin = perf_counter()
-    result = evaluate.measure(run.model, run.test_batches, run.comm)
+    result = evaluate.measure(
+        run.model, run.test_batches, run.comm, run.precision.autocast
+    )
     run.result = {"top1": result.top1, "loss": result.loss}
     run.recorder.event(
         "eval",

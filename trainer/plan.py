@@ -52,6 +52,9 @@ def headline(settings: Settings, topology: Any, training: int) -> list[str]:
         f"{values.batch.accumulation} = {batch}, {values.epochs} epochs of {updates} "
         f"updates, lr {values.optimizer.lr:g} * {batch} / "
         f"{values.lr.reference_batch} = {peak:g}",
+        f"device {settings.device}, precision {values.precision}"
+        + ", channels_last" * settings.channels_last
+        + ", compiled" * settings.compile,
         "not the paper's: " + (", ".join(_changes(settings)) or "nothing"),
     ]
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from collectives import InvalidArgument
 
+PRECISIONS = ("float32", "bfloat16", "float16")
 PROVENANCES = ("paper", "code", "derived", "chosen", "given")
 
 
@@ -79,6 +80,7 @@ class Recipe:
     """One paper's settings; ``sources`` maps each dotted field to its provenance."""
 
     epochs: int = 90
+    precision: str = "float32"  # of convolutions and matrix products
     model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
     lr: LearningRate = field(default_factory=LearningRate)

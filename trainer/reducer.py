@@ -15,7 +15,13 @@ waits::
         optimizer.step()
 
 After the first update the parameters are bucketed again, in the order in which their
-gradients arrived on rank 0.
+gradients arrived on rank 0.  The gradients of a single rank are the mean already: it
+has no hooks and no buckets, and autograd's own gradients are used as they are.
+
+On a GPU nothing here waits for the device.  Hooks run where autograd queues the
+backward pass; what an allreduce reads is ordered after what the stream that is current
+there has been given, and the stream that is current in ``finish`` waits for what it
+writes.  The times are the host's: of queueing, and of messages that it has to see.
 """
 
 from collections.abc import Iterable, Iterator
@@ -67,22 +73,22 @@ class Reducer:
         self._arrived: list[nn.Parameter] | None = []
         self._syncing = True
         self._views: dict[nn.Parameter, Tensor] = {}
+        self._hooks: list[Any] = []
+        self.order = list(reversed(self.named))  # names, as they lie in the buckets
+        if comm.size == 1:
+            return
         self._memory = buckets.allocate(comm, self.named.values())
-        self._cut(list(reversed(self.named)))
+        self._cut(self.order)
         self._hooks = [
             parameter.register_post_accumulate_grad_hook(self._on_gradient)
             for parameter in self.named.values()
         ]
 
-    @property
-    def order(self) -> list[str]:
-        """Names of the parameters in the order of their buckets."""
-        return [name for bucket in self.buckets for name in bucket.names]
-
     def restore(self, order: list[str]) -> None:
         """Bucket again as a checkpoint did, and leave it at that."""
-        self._arrived = None
-        self._cut(order)
+        self._arrived, self.order = None, order
+        if self.comm.size > 1:
+            self._cut(order)
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
@@ -95,11 +101,16 @@ class Reducer:
 
     def zero_grad(self) -> None:
         """Forget all gradients; the next ones are copied into the buckets."""
-        for parameter in self._views:
+        for parameter in self.named.values():
             parameter.grad = None
 
     def finish(self) -> None:
         """Start the buckets not yet started, and wait until all gradients are means."""
+        if self.comm.size == 1:
+            for parameter in self.named.values():
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            return
         for bucket in self.buckets:
             if bucket.missing:  # no gradient, or one of an earlier microbatch
                 for parameter in bucket.missing:
@@ -151,6 +162,7 @@ class Reducer:
             name: None if parameter.grad is None else parameter.grad.clone()
             for name, parameter in self.named.items()
         }
+        self.order = order
         named = [(name, self.named[name]) for name in order]
         cuts = buckets.layout(
             [(buckets.nbytes(parameter), parameter.dtype) for _, parameter in named],

@@ -12,7 +12,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from collectives import CollectiveError, InvalidArgument, abort_on_exception
+from collectives import (
+    CollectiveError,
+    Communicator,
+    InvalidArgument,
+    abort_on_exception,
+    gpu,
+)
 from trainer.interrupt import EXIT_INTERRUPTED, EXIT_USAGE, Interrupt
 
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
@@ -27,15 +33,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     abort_on_exception()
     interrupt = Interrupt()
     interrupt.watch()
-    from collectives import Communicator
-    from trainer.start import prepare
+    from trainer import place, settings, start
 
+    # Some MPI libraries want to know the GPU when they begin.
+    mine = gpu.claim() if settings.may_use_gpu(argv) else None
     try:
         comm = Communicator()
     except CollectiveError as error:  # on all ranks, such as a bad COLLECTIVES_NODES
         return refuse(error, rank=launched_rank())
     try:
-        run = prepare(comm, argv, interrupt)
+        chosen = start.agree_on(comm, argv)
+        comm, here = place.settle(comm, chosen, mine)
+        run = start.prepare(comm, chosen, here, interrupt)
     except InvalidArgument as error:
         comm.close()
         return refuse(error, rank=comm.rank)
@@ -97,6 +106,7 @@ def tell_result(run: Any) -> None:
         train_s=run.seconds,
         allreduce_s=reducer.allreduce_s,
         waited_s=reducer.waited_s,
+        **run.precision.told(),
         **result,
     )
     run.recorder.line(

@@ -14,12 +14,11 @@ from typing import Any, get_type_hints
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from collectives import InvalidArgument, algorithms
-from trainer import dataset, recipe
+from collectives import InvalidArgument
+from trainer import dataset, recipe, valid
 from trainer.recipe import Recipe
 
-WIRES = ("float16", "bfloat16", "float32")
-RECIPE, DATA = "goyal2017", "digits"
+FIRST = {"recipe": "goyal2017", "data": "digits", "device": "cpu"}  # and their defaults
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,12 @@ class Settings:
     recipe: Recipe
     data: str
     data_dir: str | None
+    device: str
+    share_gpu: bool
+    gpu_transport: str
+    overlap: str
+    channels_last: bool
+    compile: bool
     output: str
     resume: str | None
     algorithm: str
@@ -65,7 +70,8 @@ def parse(argv: Sequence[str]) -> Settings:
 
 def make_parser(argv: Sequence[str]) -> ArgumentParser:
     """Return the parser whose defaults are those of the recipe and data in ``argv``."""
-    name, data = _base(argv)
+    first = read_first(argv)
+    name, data = first["recipe"], first["data"]
     base = recipe.load(name)
     base = recipe.vary(base, chosen=dataset.find(data).CHANGES)
     parser = ArgumentParser(
@@ -79,23 +85,34 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
     return parser
 
 
-def _base(argv: Sequence[str]) -> tuple[str, str]:
-    """Find the names of recipe and data set, in flags or else in files."""
+def read_first(argv: Sequence[str]) -> dict[str, str]:
+    """Find recipe, data set and device, in flags or else in files; check no value.
+
+    Raises:
+        InvalidArgument: a flag has no value, or a file cannot be read.
+    """
     first = argparse.ArgumentParser(
         add_help=False, allow_abbrev=False, exit_on_error=False
     )
     first.add_argument("--config", action="append", default=[])
-    first.add_argument("--recipe")
-    first.add_argument("--data")
+    for name in FIRST:
+        first.add_argument(f"--{name}")
     try:
         found, _ = first.parse_known_args(list(argv))
     except argparse.ArgumentError as error:
         raise InvalidArgument(str(error)) from error
-    values: dict[str, Any] = {"recipe": RECIPE, "data": DATA}
+    values: dict[str, Any] = dict(FIRST)
     for path in found.config:
         values.update(_read(path))
-    name = found.recipe or str(values["recipe"])
-    return name, found.data or str(values["data"])
+    return {name: getattr(found, name) or str(values[name]) for name in FIRST}
+
+
+def may_use_gpu(argv: Sequence[str]) -> bool:
+    """Say whether a run asks for GPUs; who cannot tell, leaves it to `parse`."""
+    try:
+        return read_first(argv)["device"] == "cuda"
+    except InvalidArgument:
+        return False
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -118,10 +135,25 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str) -> None:
     add("--recipe", type=str, default=name, help=" | ".join(recipe.names()))
     add("--data", type=str, default=data, help=" | ".join(dataset.names()))
     add("--data-dir", type=str | None, help="directory of the images")
+    add("--device", type=str, default="cpu", help=" | ".join(valid.DEVICES))
+    add("--share-gpu", action="store_true", help="let ranks of a node have one GPU")
+    add(
+        "--gpu-transport",
+        type=str,
+        default="auto",
+        help=" | ".join(valid.GPU_TRANSPORTS),
+    )
+    add("--overlap", type=str, default="staged", help=" | ".join(valid.OVERLAPS))
+    add("--channels-last", action="store_true", help="a pixel's channels lie together")
+    add("--compile", action="store_true", help="have torch compile the model")
     add("--output", type=str, default=f"runs/{name}-{data}", help="directory to write")
     add("--resume", type=str | None, help="a checkpoint, or 'auto': the output's last")
     add("--algorithm", type=str, default="auto", help="of the gradients' allreduce")
-    add("--wire", type=str | None, help=f"dtype of what is sent: {' | '.join(WIRES)}")
+    add(
+        "--wire",
+        type=str | None,
+        help=f"dtype of what is sent: {' | '.join(valid.WIRES)}",
+    )
     add("--first-bucket-bytes", type=int, default=1 << 20, help="first bucket's size")
     add("--bucket-bytes", type=int, default=25 << 20, help="other buckets' size")
     add("--seed", type=int, default=1, help="of weights, order and augmentation")
@@ -184,12 +216,18 @@ def _settings(
         batch_given=batch_given,
         **{key: parsed[key] for key in _PLAIN},
     )
-    check(settings)
+    valid.check(settings)
     return settings
 
 
 _PLAIN = (
     "data_dir",
+    "device",
+    "share_gpu",
+    "gpu_transport",
+    "overlap",
+    "channels_last",
+    "compile",
     "output",
     "resume",
     "algorithm",
@@ -204,43 +242,3 @@ _PLAIN = (
     "keep",
     "dry_run",
 )
-
-
-def check(settings: Settings) -> None:
-    """Refuse what cannot work, before anything is started.
-
-    Raises:
-        InvalidArgument: naming the flag, the value got, and the valid ones.
-    """
-    valid = ["auto", *algorithms.names()]
-    if settings.algorithm not in valid:
-        raise InvalidArgument(
-            f"--algorithm: got {settings.algorithm!r}, expected one of "
-            f"{', '.join(valid)}"
-        )
-    if settings.wire not in (None, *WIRES):
-        raise InvalidArgument(
-            f"--wire: got {settings.wire!r}, expected one of {', '.join(WIRES)}, or "
-            "no --wire for the gradients' own dtype"
-        )
-    values = settings.recipe
-    at_least = {
-        "--epochs": (values.epochs, 1),
-        "--batch.per_worker": (values.batch.per_worker, 1),
-        "--batch.accumulation": (values.batch.accumulation, 1),
-        "--images.size": (values.images.size, 1),
-        "--images.resize": (values.images.resize, values.images.size),
-        "--images.shift": (values.images.shift, 0),
-        "--lr.reference_batch": (values.lr.reference_batch, 1),
-        "--first-bucket-bytes": (settings.first_bucket_bytes, 1),
-        "--bucket-bytes": (settings.bucket_bytes, 1),
-        "--max-steps": (settings.max_steps or 1, 1),
-        "--log-every": (settings.log_every, 1),
-        "--checkpoint-every": (settings.checkpoint_every, 1),
-        "--keep": (settings.keep, 1),
-        "--workers": (settings.workers, 0),
-        "--seed": (settings.seed, 0),
-    }
-    for flag, (value, least) in at_least.items():
-        if value < least:
-            raise InvalidArgument(f"{flag}: got {value}, expected at least {least}")

@@ -7,6 +7,7 @@ the same text, and nothing has begun.
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,43 @@ from trainer import (
     agree,
     checkpoint,
     dataset,
+    loader,
     memory,
     model,
     optim,
     plan,
+    precision,
     recipe,
     state,
 )
 from trainer.dataset import Dataset
 from trainer.interrupt import Interrupt
 from trainer.loop import Training
+from trainer.place import Place
+from trainer.precision import Precision
 from trainer.record import Recorder
 from trainer.reducer import Reducer
 from trainer.sampler import Sampler, TestSampler
 from trainer.settings import Settings, parse
 
 
-def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | None:
+def agree_on(comm: Any, argv: Sequence[str]) -> Settings:
+    """Return the settings of the command line, as rank 0 has read it.
+
+    Raises:
+        InvalidArgument: on all ranks, if it has a mistake.
+    """
+    return agree.on_root(comm, lambda: parse(argv))
+
+
+def prepare(
+    comm: Any, settings: Settings, place: Place, interrupt: Interrupt
+) -> Training | None:
     """Return a training that can start, or None after a dry run.
 
     Raises:
         InvalidArgument: on all ranks, whichever rank found a mistake.
     """
-    settings = agree.on_root(comm, lambda: parse(argv))
     recorder = Recorder(sys.stdout if comm.rank == 0 else None)
     if settings.dry_run:
         module = dataset.find(settings.data)
@@ -51,6 +66,10 @@ def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | 
         return None
     use_cores(comm)
     memory.keep_freed()
+    values, compiled = settings.recipe, settings.compile
+    agree.together(
+        comm, lambda: precision.check(values.precision, place, compiled=compiled)
+    )
     content = None
     if settings.resume is not None:
         content = agree.on_root(comm, lambda: resumed(settings))
@@ -59,7 +78,10 @@ def prepare(comm: Any, argv: Sequence[str], interrupt: Interrupt) -> Training | 
     sampler = agree.together(comm, lambda: cut(settings, comm, len(training)))
     for line in plan.headline(settings, comm.topology, len(training)):
         recorder.line(line)
-    run = assemble(comm, settings, recorder, interrupt, sampler, (training, test))
+    if place.on_gpu:
+        recorder.line(f"rank 0 on {place.describe()}")
+    data = sampler, training, test
+    run = assemble(comm, settings, place, recorder, interrupt, data)
     if content is not None:
         state.restore(run, content)
         recorder.line(f"resumed at epoch {run.epoch}, update {run.step}")
@@ -113,19 +135,22 @@ def cut(settings: Settings, comm: Any, count: int) -> Sampler:
 def assemble(
     comm: Any,
     settings: Settings,
+    place: Place,
     recorder: Recorder,
     interrupt: Interrupt,
-    sampler: Sampler,
-    data: tuple[Dataset, Dataset],
+    data: tuple[Sampler, Dataset, Dataset],
 ) -> Training:
     """Build model, optimiser, reducer and loaders, alike on all ranks."""
-    values, (training, test) = settings.recipe, data
-    torch.manual_seed(settings.seed)
+    values, (sampler, training, test) = settings.recipe, data
+    torch.manual_seed(settings.seed)  # of GPUs too
     network = agree.together(
         comm, lambda: model.build(values.model, seed=settings.seed)
     )
     for tensor in network.state_dict().values():
         comm.broadcast(tensor, root=0)
+    place.hold(network)
+    if settings.compile:  # each shape by itself: training, evaluation, its last batch
+        network.compile(dynamic=False)
     reducer = Reducer(
         network.named_parameters(),
         comm,
@@ -137,6 +162,7 @@ def assemble(
     test_sampler = TestSampler(
         len(test), rank=comm.rank, size=comm.size, per_worker=values.batch.per_worker
     )
+    feed = partial(loader.load, workers=settings.workers, place=place)
     return Training(
         comm=comm,
         settings=settings,
@@ -144,8 +170,10 @@ def assemble(
         optimizer=optim.build(network, values.optimizer),
         reducer=reducer,
         sampler=sampler,
-        batches=dataset.loader(training, sampler, workers=settings.workers),
-        test_batches=dataset.loader(test, test_sampler, workers=settings.workers),
+        batches=feed(training, sampler),
+        test_batches=feed(test, test_sampler),
+        place=place,
+        precision=Precision(values.precision, place.device.type),
         recorder=recorder,
         interrupt=interrupt,
     )

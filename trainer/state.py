@@ -1,22 +1,24 @@
 """Put a training into a checkpoint, and back.
 
 The state of a run is its parameters, the optimiser's averages, each rank's running
-averages, the layout of the buckets (the order of summation depends on it), torch's
-random state, and the position (epoch, samples_seen).  Images and their augmentation
-follow from the position alone.
+averages, the layout of the buckets (the order of summation depends on it), the loss
+scale, torch's random state on the host, and the position (epoch, samples_seen).  Images
+and their augmentation follow from the position alone; nothing draws random numbers on
+a device.  All tensors are stored as host tensors: a run may go on on another device.
 """
 
 from typing import Any
 
 import torch
 
-from trainer import bn, checkpoint, recipe
+from trainer import bn, checkpoint, optim, recipe
 from trainer.settings import Settings
 
 
 def save(run: Any) -> None:
     """Write a checkpoint; every rank gives its own running averages to it."""
     rows = torch.from_numpy(run.comm.allgather(bn.flatten(run.model).numpy()))
+    scaler = run.precision.state_dict()
     if run.comm.rank == 0:
         position = {
             "epoch": run.epoch,
@@ -26,9 +28,10 @@ def save(run: Any) -> None:
         settings = run.settings
         path = checkpoint.path_of(settings.output, position)
         content = {
-            "model": run.model.state_dict(),
+            "model": on_host(run.model.state_dict()),
             "buffers": rows[:1].clone() if (rows == rows[0]).all() else rows,
-            "optimizer": run.optimizer.state_dict(),
+            "optimizer": on_host(run.optimizer.state_dict()),
+            "scaler": scaler,
             "order": run.reducer.order,
             "position": position,
             "rng": torch.get_rng_state(),
@@ -38,6 +41,13 @@ def save(run: Any) -> None:
         checkpoint.write(path, content, keep=settings.keep)
         run.recorder.event("checkpoint", path=str(path), **position)
         run.recorder.line(f"checkpoint {path}")
+
+
+def on_host(tree: Any) -> Any:
+    """Return nested dictionaries with every tensor on the host."""
+    if isinstance(tree, dict):
+        return {key: on_host(value) for key, value in tree.items()}
+    return tree.cpu() if isinstance(tree, torch.Tensor) else tree
 
 
 def config(settings: Settings) -> dict[str, Any]:
@@ -63,7 +73,8 @@ def restore(run: Any, content: dict[str, Any]) -> None:
         bn.unflatten(run.model, rows[run.comm.rank])
     else:
         bn.unflatten(run.model, bn.pooled(bn.moments(rows).mean(0)))
-    run.optimizer.load_state_dict(content["optimizer"])
+    optim.restore(run.optimizer, content["optimizer"])
+    run.precision.load_state_dict(content.get("scaler", {}))
     run.reducer.restore(content["order"])
     torch.set_rng_state(content["rng"])
     position = content["position"]

@@ -111,7 +111,8 @@ def of_devices(found: Findings) -> Iterator[Advice]:
         if not one.devices.package:
             yield Advice("warning", f"no package can use the device: {install}")
         elif not one.devices.nccl:
-            yield Advice("warning", f"CuPy finds no NCCL for a node's GPUs: {install}")
+            lack = one.devices.lack
+            yield Advice("warning", f"no NCCL for the GPUs of a node: {lack}")
         if found.transport == "staged":
             yield Advice(
                 "note",

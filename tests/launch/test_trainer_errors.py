@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 pytestmark = pytest.mark.timeout(300)  # each launch has its own deadline
@@ -22,6 +23,9 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
         (["--data", "imagefolder", "--data-dir", "missing"], ["missing/train"]),
         (["--batch.per_worker", "1000"], ["2000 images", "use --batch.per_worker 718"]),
         (["--resume", "missing"], ["no checkpoint at missing"]),
+        (["--precision", "int8"], ["int8", "float32, bfloat16, float16"]),
+        (["--share-gpu"], ["--share-gpu", "add --device cuda"]),
+        (["--device", "gpu"], ["gpu", "cpu, cuda"]),
     ],
 )
 def test_a_mistake_is_told_once_and_all_ranks_exit_with_2(
@@ -33,6 +37,36 @@ def test_a_mistake_is_told_once_and_all_ranks_exit_with_2(
     assert len(lines) == 1 and lines[0].startswith("trainer.run: "), output
     for word in words:
         assert word in lines[0]
+
+
+def no_gpu():
+    return torch.version.cuda is None or not torch.cuda.is_available()
+
+
+@pytest.mark.skipif(not no_gpu(), reason="here is a GPU")
+@pytest.mark.parametrize("where", ["flag", "file"])
+def test_a_gpu_that_is_not_there_is_a_mistake(launch, mpiexec, tmp_path, where):
+    (tmp_path / "mine.yaml").write_text("device: cuda\n", "utf-8")
+    flags = {
+        "flag": ["--device", "cuda"],
+        "file": ["--config", tmp_path / "mine.yaml", "--data", "imagefolder"],
+    }
+    directory = ["--data-dir", "missing"] if where == "file" else []
+    command = [mpiexec, "-n", "2", *TRAIN, *flags[where], *directory]
+    code, output = launch(command, **ONE_THREAD)
+    assert code == 2, output
+    assert output.count("\n") == output.count("trainer.run: ") == 1, output
+    assert "GPU" in output or "built without CUDA" in output
+    assert "missing" not in output  # no data was looked for
+
+
+def test_a_missing_compiler_is_a_mistake(launch, mpiexec, tmp_path):
+    nothing = {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    command = [mpiexec, "-n", "2", *TRAIN, "--compile"]
+    code, output = launch(command, **ONE_THREAD, **nothing)
+    assert code == 2, output
+    assert output.count("\n") == output.count("trainer.run: --compile: no") == 1
+    assert "install g++" in output, output
 
 
 def test_ranks_that_do_not_fit_the_pretended_nodes_are_a_mistake(launch, mpiexec):

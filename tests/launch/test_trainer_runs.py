@@ -123,8 +123,8 @@ def test_an_interrupted_run_saves_itself_and_continues_to_the_same_bits(
 
 
 def test_loading_processes_outlive_the_signal_that_stops_the_run(mpiexec, tmp_path):
-    data = ["--data", "synthetic", "--images.size", "16", "--workers", "1"]
-    code, text = interrupt(mpiexec, signal.SIGTERM, 2, *data, output=tmp_path)
+    workers = "--workers", "1"
+    code, text = interrupt(mpiexec, signal.SIGTERM, 2, *workers, output=tmp_path)
     assert code == 75, text
 
 

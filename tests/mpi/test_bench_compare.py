@@ -5,7 +5,9 @@ import pytest
 pytest.importorskip("torch")
 
 from bench import compare, training
+from bench.command import WrongUsage
 from bench.compare_options import Options
+from trainer.place import Place
 
 pytestmark = pytest.mark.mpi
 
@@ -22,8 +24,50 @@ def test_all_contenders_train_and_ours_as_ddp_does(mpi):
     assert ours.losses[0] == none.losses[0]  # the same weights and images at first
     if mpi.COMM_WORLD.size > 1:
         assert ddp.losses[1] != none.losses[1]
-    assert ours.ratio_ddp_gloo == pytest.approx(ddp.update_ms / ours.update_ms)
-    assert "tiny, 2,926 parameters, 8x8 images, 2 of each rank" in meta["training"]
+    assert ours.ratio_ddp == pytest.approx(ddp.update_ms / ours.update_ms)
+    assert (
+        "tiny, 2,926 parameters, 8x8 images, 2 of each rank, float32"
+        in meta["training"]
+    )
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_all_contenders_train_alike_in_half_precision(mpi, precision):
+    how = {"precision": precision, "channels_last": True}
+    meta, rows = compare.run(Options(ALL, **SMALL, **how), mpi.COMM_WORLD)
+    assert max(row.early_difference for row in rows[:2]) <= 2e-2
+    assert f"{precision}, channels_last" in meta["training"]
+
+
+class Counting:
+    """A contender that waits a second in every update."""
+
+    updates = 0
+
+    def update(self):
+        self.updates += 1
+        return lambda: 0.0
+
+    def waited_s(self):
+        return float(self.updates)
+
+
+def test_blocks_are_timed_where_a_gpu_works_ahead(mpi, monkeypatch):
+    finished = []
+    monkeypatch.setattr(Place, "on_gpu", True)
+    monkeypatch.setattr(Place, "finish", lambda self: finished.append(1))
+    options = Options(("none",), **{**SMALL, "steps": 5, "rounds": 3})
+    contenders, batches = {"none": Counting()}, [()] * 18
+    world = mpi.COMM_WORLD
+    found = compare.race(contenders, batches, options, world, Place())["none"]
+    assert found.seconds.shape == found.waited.shape == (world.size, 3)
+    assert found.losses.shape == (world.size, 3 * 6) and len(finished) == 2 * 3
+    assert (found.waited == 1.0).all()
+
+
+def test_another_kind_of_ddp_than_the_devices_is_refused(mpi):
+    with pytest.raises(WrongUsage, match="ddp-nccl: not on cpu; take ddp-gloo"):
+        compare.run(Options(("ddp-nccl",), **SMALL), mpi.COMM_WORLD)
 
 
 def test_rows_are_alike_on_all_ranks(mpi):
@@ -43,7 +87,8 @@ def test_a_trainer_that_does_not_average_is_noticed(mpi, monkeypatch):
 
 def test_ranks_see_different_images_and_each_update_others(mpi):
     world = mpi.COMM_WORLD
-    batches = training.Batches(Options(("none",), **SMALL), world.rank, world.size)
+    options = Options(("none",), **SMALL)
+    batches = training.Batches(options, world.rank, world.size, Place())
     sums = [float(batches[update][0].sum()) for update in (0, 1)]
     everyone = [value for row in world.allgather(sums) for value in row]
     assert len(set(everyone)) == 2 * world.size

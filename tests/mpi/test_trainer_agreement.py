@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from collectives import InvalidArgument
-from trainer import agree, bn, dataset, evaluate
+from trainer import agree, bn, evaluate, loader
 from trainer.data import digits
+from trainer.place import Place
 from trainer.recipe import Images
 from trainer.sampler import TestSampler
 
@@ -55,11 +56,11 @@ def test_evaluation_counts_each_image_once_on_any_number_of_ranks(comm):
         None, train=False, images=Images(size=8, resize=8), classes=10, seed=1
     )
     whole = TestSampler(360, rank=0, size=1, per_worker=50)
-    alone = evaluate.count_correct(BrightSide(), dataset.loader(test, whole, workers=0))
+    batches = loader.load(test, whole, workers=0, place=Place())
+    alone = evaluate.count_correct(BrightSide(), batches)
     mine = TestSampler(360, rank=comm.rank, size=comm.size, per_worker=7)
-    together = evaluate.measure(
-        BrightSide(), dataset.loader(test, mine, workers=0), comm
-    )
+    batches = loader.load(test, mine, workers=0, place=Place())
+    together = evaluate.measure(BrightSide(), batches, comm)
     assert (together.correct, together.count) == (alone.correct, 360)
     assert 0 < together.correct < 360
     assert together.loss == pytest.approx(alone.loss, rel=1e-12)

@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 from collectives import InvalidArgument
-from trainer import dataset
+from trainer import dataset, loader
 from trainer.data import digits, imagefolder, synthetic
+from trainer.place import Place
 from trainer.recipe import Images
 from trainer.sampler import Sampler, TestSampler
 
@@ -156,6 +157,31 @@ def test_a_bad_directory_is_refused_with_what_was_expected(folder, tmp_path, dam
         load(imagefolder, folder, train=False, classes=1 if damage == "classes" else 9)
 
 
+def loaded(dataset, sampler, *, workers=0, channels_last=False):
+    place = Place(channels_last=channels_last)
+    return loader.load(dataset, sampler, workers=workers, place=place)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_pool_gives_the_images_that_were_asked_for(channels_last):
+    training = load(synthetic, train=True)
+    sampler = Sampler(len(training), rank=1, size=2, per_worker=7, seed=1)
+    sampler.start(epoch=0, samples_seen=sampler.usable - 2 * sampler.batch)
+    batches = list(loaded(training, sampler, channels_last=channels_last))
+    assert len(batches) == 2
+    for keys, (images, labels) in zip(sampler, batches, strict=True):
+        items = [training[key] for key in keys]
+        assert torch.equal(images, torch.stack([image for image, _ in items]))
+        assert labels.tolist() == [label for _, label in items]
+        order = torch.channels_last if channels_last else torch.contiguous_format
+        assert images.is_contiguous(memory_format=order)
+
+
+def test_a_pool_repeats_itself():
+    training = load(synthetic, train=True)
+    assert torch.equal(training[0, 3][0], training[0, 3 + synthetic.POOL][0])
+
+
 def test_worker_processes_load_the_same_bits(folder):
     training = load(imagefolder, folder, train=True)
     sampler = Sampler(5, rank=0, size=1, per_worker=2, seed=1)
@@ -163,7 +189,7 @@ def test_worker_processes_load_the_same_bits(folder):
     batches = {}
     for workers in (0, 1):
         sampler.start(epoch=3)
-        batches[workers] = list(dataset.loader(training, sampler, workers=workers))
+        batches[workers] = list(loaded(training, sampler, workers=workers))
     assert torch.equal(torch.get_rng_state(), state)
     for (here, labels), (there, same) in zip(batches[0], batches[1], strict=True):
         assert torch.equal(here, there) and torch.equal(labels, same)
@@ -172,7 +198,7 @@ def test_worker_processes_load_the_same_bits(folder):
 def test_the_loader_gives_smaller_last_test_batches():
     test = load(digits, train=False)
     sampler = TestSampler(360, rank=1, size=7, per_worker=32)
-    sizes = [len(labels) for _, labels in dataset.loader(test, sampler, workers=0)]
+    sizes = [len(labels) for _, labels in loaded(test, sampler)]
     assert sizes == [32, 20]
 
 

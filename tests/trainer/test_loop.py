@@ -7,7 +7,9 @@ from alone import Alone
 from collectives import InvalidArgument
 from trainer import checkpoint, loop
 from trainer.interrupt import Interrupt
+from trainer.place import Place
 from trainer.run import execute
+from trainer.settings import parse
 from trainer.start import prepare
 
 TINY = [
@@ -18,7 +20,9 @@ TINY = [
 
 
 def start(output, *arguments):
-    return prepare(Alone(), [*TINY, "--output", str(output), *arguments], Interrupt())
+    settings = parse([*TINY, "--output", str(output), *arguments])
+    place = Place(channels_last=settings.channels_last)
+    return prepare(Alone(), settings, place, Interrupt())
 
 
 def events(output):
@@ -109,12 +113,13 @@ def test_microbatches_make_one_update(tmp_path):
     assert run.step == 22
 
 
-def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
+def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(tmp_path):
     run = start(tmp_path)
     with torch.no_grad():
         run.model.fc.bias.fill_(float("nan"))
     with pytest.raises(loop.Diverged, match="nan at update 0.*--optimizer.lr"):
         execute(run)
+    assert checkpoint.find(str(tmp_path), "auto") is None
 
 
 def test_augmentation_and_order_change_with_the_seed(tmp_path):

@@ -2,7 +2,7 @@ from itertools import count
 
 import pytest
 import torch
-from alone import Alone, Done
+from alone import Alike, Alone, Done
 from torch import nn
 
 from collectives import InvalidArgument
@@ -18,7 +18,7 @@ def net(dtype=torch.float64):
 
 def reducer_of(model, **options):
     options = {"first_bucket_bytes": 1, "bucket_bytes": 64, **options}
-    return Reducer(model.named_parameters(), Alone(), **options)
+    return Reducer(model.named_parameters(), Alike(), **options)
 
 
 def gradients(model):
@@ -148,7 +148,7 @@ def test_bucketing_again_asks_for_no_memory(monkeypatch):
     asked = []
     empty = Alone.empty
     monkeypatch.setattr(
-        Alone, "empty", lambda *arguments: asked.append(1) or empty(*arguments)
+        Alone, "empty", lambda *args, **kw: asked.append(1) or empty(*args, **kw)
     )
     model = net()
     reducer = reducer_of(model)
@@ -173,13 +173,11 @@ def test_no_gradient_is_left_over_when_buckets_are_restored():
 
 @pytest.mark.parametrize("microbatches", [1, 3])
 @pytest.mark.parametrize("clear", ["zero_grad", "set to zero"])
-def test_a_rank_contributes_its_share_of_the_mean_once(
-    monkeypatch, microbatches, clear
-):
-    monkeypatch.setattr(Alone, "size", 4)
+@pytest.mark.parametrize("comm", [Alone(), Alike(4)], ids=["alone", "four ranks"])
+def test_a_rank_contributes_its_share_of_the_mean_once(microbatches, clear, comm):
     model = net()
-    right = [gradient * microbatches / 4 for gradient in expected(model, X)]
-    reducer = reducer_of(model)
+    right = [gradient * microbatches for gradient in expected(model, X)]
+    reducer = Reducer(model.named_parameters(), comm, bucket_bytes=64)
     for _ in range(3):
         if clear == "zero_grad":
             reducer.zero_grad()
@@ -195,10 +193,11 @@ def test_a_rank_contributes_its_share_of_the_mean_once(
             torch.testing.assert_close(mine, theirs)
 
 
-def test_an_unused_parameter_counts_as_zero():
+@pytest.mark.parametrize("comm", [Alone(), Alike()], ids=["alone", "two ranks"])
+def test_an_unused_parameter_counts_as_zero(comm):
     model = net()
     model.extra = nn.Linear(2, 2, dtype=torch.float64)
-    reducer = Reducer(model.named_parameters(), Alone())
+    reducer = Reducer(model.named_parameters(), comm)
     for _ in range(2):
         reducer.zero_grad()
         model[2](model[1](model[0](X))).sum().backward()
@@ -315,6 +314,21 @@ def test_the_time_of_an_allreduce_counts_although_its_callback_is_late(monkeypat
     backward(model, X)
     reducer.finish()
     assert reducer.allreduce_s == 3.0  # started at 1, waited from 2 to 3, now 4
+
+
+def test_one_rank_keeps_the_gradients_of_autograd_and_asks_for_nothing():
+    model = net()
+    reducer = Reducer(model.named_parameters(), Alone())
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    own = [p.grad.data_ptr() for p in model.parameters()]
+    backward(model, X)
+    reducer.finish()
+    assert own == [p.grad.data_ptr() for p in model.parameters()]
+    reducer.restore(sorted(reducer.order))
+    assert reducer.order == sorted(reducer.order) and reducer.comm.reduced == []
+    reducer.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
 
 
 def test_a_closed_reducer_hears_nothing():

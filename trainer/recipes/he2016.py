@@ -36,6 +36,7 @@ RECIPE = vary(
     derived={"batch.per_worker": 32},
     chosen={
         "epochs": 90,
+        "precision": "float32",
         "model.fan_mode": "fan_out",
         "lr.span_epochs": 90.0,
         "lr.warmup_epochs": 0.0,

@@ -1,0 +1,84 @@
+"""Batches of a data set, on the device of the rank, as the samplers ask for them."""
+
+from collections.abc import Iterable, Iterator
+from multiprocessing import forkserver
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from trainer.dataset import Dataset
+from trainer.interrupt import ignore, shield
+from trainer.place import Batch, Place
+from trainer.sampler import Sampler, TestSampler
+
+
+def load(
+    dataset: Dataset, sampler: Sampler | TestSampler, *, workers: int, place: Place
+) -> Iterable[Batch]:
+    """Return an iterable of (images, labels): (n, 3, size, size) and (n,).
+
+    ``workers`` processes make the images, if any are to be made.
+    """
+    pool = getattr(dataset, "pool", None)
+    if pool is not None:
+        return Resident(*pool, sampler, place)
+    return Loaded(dataset, sampler, workers, place)
+
+
+class Resident:
+    """Batches of a data set that lies on the device: nothing but indices is copied."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        sampler: Sampler | TestSampler,
+        place: Place,
+    ):
+        """Put images (N, 3, size, size) and labels (N,) there; image i is i mod N."""
+        self.images, self.labels = place.put(images, labels)
+        self.sampler, self.place = sampler, place
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches left in the sampler's epoch."""
+        for keys in self.sampler:
+            rows = torch.tensor([index % len(self.images) for _, index in keys])
+            rows = self.place.index(rows)
+            yield self.place.put(self.images[rows], self.labels[rows])
+
+
+class Loaded:
+    """Batches that a `DataLoader` makes on the host, copied while others are used."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sampler: Sampler | TestSampler,
+        workers: int,
+        place: Place,
+    ):
+        """Load by ``workers`` processes, or by this one if 0.
+
+        The loader's own random generator keeps torch's global one untouched.
+        """
+        if workers:
+            with shield():  # what the server forks ignores the signals as it does
+                forkserver.ensure_running()
+        self.place = place
+        self.batches = DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=workers,
+            # fork() after MPI has started can crash; forkserver begins from a clean
+            # process
+            multiprocessing_context="forkserver" if workers else None,
+            persistent_workers=workers > 0,
+            worker_init_fn=ignore,
+            pin_memory=place.on_gpu,
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches left in the sampler's epoch."""
+        return self.place.put_ahead(self.batches)
