@@ -164,6 +164,8 @@ class Ordered:
     `hand_over`: dropped before, it could be given to somebody who does not wait.
     """
 
+    finalizing = staticmethod(sys.is_finalizing)  # modules may be gone by then
+
     def __init__(self, queue: Queue, came: Caller, steps: Any, x: Any = None) -> None:
         """Nothing is done before the first step."""
         self.queue, self.came, self.held = queue, came, [x]
@@ -205,7 +207,7 @@ class Ordered:
 
     def __del__(self) -> None:
         """Let go of what nobody has taken; at the end of the process all is over."""
-        if not sys.is_finalizing():
+        if not self.finalizing():
             self.let_go()
 
 
