@@ -164,6 +164,8 @@ class Ordered:
     `hand_over`: dropped before, it could be given to somebody who does not wait.
     """
 
+    finalizing = staticmethod(sys.is_finalizing)  # modules may be gone by then
+
     def __init__(self, queue: Queue, came: Caller, steps: Any, x: Any = None) -> None:
         """Nothing is done before the first step."""
         self.queue, self.came, self.held = queue, came, [x]
@@ -203,7 +205,10 @@ class Ordered:
             self.came.stream.wait_event(self.ended)
             self.held.clear()
 
-    __del__ = let_go
+    def __del__(self) -> None:
+        """Let go of what nobody has taken; at the end of the process all is over."""
+        if not self.finalizing():
+            self.let_go()
 
 
 def hand_over(steps: Any) -> None:

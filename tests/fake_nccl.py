@@ -33,6 +33,24 @@ class Call(types.SimpleNamespace):
     def same(self):
         return self.kind, self.count, self.dtype, self.op, self.root
 
+    def receive(self, given, rank):
+        """Write what ``rank`` gets of what all have given."""
+        out, n = self.recv.values(), self.count
+        if self.kind == "allgather":
+            out[...] = np.concatenate(given)
+        elif self.kind == "broadcast":
+            out[...] = given[self.root]
+        elif self.kind == "reduce_scatter":
+            out[...] = self.total(given)[rank * n : (rank + 1) * n]
+        elif self.kind == "allreduce" or rank == self.root:
+            out[...] = self.total(given)
+
+    def total(self, given):
+        combine, half = UFUNCS[OPS[self.op]], self.dtype == BFLOAT16
+        with np.errstate(all="ignore"):
+            total = reduce(combine, map(widen, given) if half else given)
+        return narrow(total) if half else total
+
 
 class Meeting:
     """The k-th launch of a communicator."""
@@ -60,22 +78,9 @@ class Meeting:
     def run(self):
         ranks = sorted(self.calls)
         for calls in zip(*(self.calls[rank] for rank in ranks), strict=True):
-            kind, n, dtype, op, root = calls[0].same()
             given = [call.send.values().copy() for call in calls]
-            if op is not None:
-                combine, half = UFUNCS[OPS[op]], dtype == BFLOAT16
-                with np.errstate(all="ignore"):
-                    total = reduce(combine, map(widen, given) if half else given)
-                total = narrow(total) if half else total
             for rank, call in zip(ranks, calls, strict=True):
-                if kind == "allreduce" or (kind == "reduce" and rank == root):
-                    call.recv.values()[...] = total
-                elif kind == "broadcast":
-                    call.recv.values()[...] = given[root]
-                elif kind == "reduce_scatter":
-                    call.recv.values()[...] = total[rank * n : (rank + 1) * n]
-                elif kind == "allgather":
-                    call.recv.values()[...] = np.concatenate(given)
+                call.receive(given, rank)
 
 
 class Turn:
@@ -132,6 +137,9 @@ class Library:
         if not self.open:
             self.launch()
 
+    def meeting(self, member, stuck):
+        return Meeting(1 if self.alone else member.size, stuck)
+
     def launch(self):
         if not self.batch:
             return
@@ -142,8 +150,7 @@ class Library:
         key = member.unique, member.launched
         member.launched += 1
         stuck = self.stuck_after is not None and key[1] >= self.stuck_after
-        meeting = Meeting(1 if self.alone else member.size, stuck)
-        meeting = self.meetings.setdefault(key, meeting)
+        meeting = self.meetings.setdefault(key, self.meeting(member, stuck))
         for rank, theirs in meeting.calls.items():
             mine = [call.same() for call in calls]
             assert [call.same() for call in theirs] == mine, (
@@ -243,8 +250,9 @@ def cupy_module(library):
         def __init__(self, size, unique, rank):
             assert type(unique) is bytes
             self.member = library.join(size, unique, rank)
-            with library.changed:  # blocks until all have come
-                library.changed.wait_for(lambda: library.complete(self.member), 60)
+            while not library.complete(self.member):  # blocks until all have come
+                with library.changed:
+                    library.changed.wait(0.01)  # other processes do not notify
             self.comm = library.members.index(self.member) + 1
 
         def check_async_error(self):
@@ -374,11 +382,11 @@ def grouping(library):
     return start, end
 
 
-def install(monkeypatch, gpu, binding="cupy"):
+def install(monkeypatch, gpu, binding="cupy", library=None):
     """Have a package call this; return the library."""
     from collectives.transports import registered
 
-    library = Library(gpu)
+    library = library or Library(gpu)
     cuda = sys.modules["cupy"].cuda
     sys.modules["cupy"].__version__ = "14.2.0"
     cuda.nccl_library, cuda.UnownedMemory = library, UnownedMemory

@@ -3,6 +3,7 @@
 `fit` settles the batch, which the number of ranks and images decide together.
 """
 
+import json
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -10,27 +11,55 @@ from typing import Any
 import torch
 import yaml
 
-from trainer import buckets, lr, model, recipe
+from trainer import buckets, course, lr, model, phases, recipe
+from trainer.phases import Phase
+from trainer.recipe import Recipe
 from trainer.settings import Settings
 
 MIB = 1 << 20
 
 
 def fit(settings: Settings, size: int, training: int) -> Settings:
-    """Lower the images per rank until ``size`` ranks find a batch in an epoch.
+    """Lower the batch until ``size`` ranks find one in an epoch of ``training`` images.
 
     So any number of ranks can train on a small data set.  What a flag or a file gave
     is left as it is, and so is what no epoch can fill: the sampler refuses them.
     """
     batch = settings.recipe.batch
-    most = training // (size * batch.accumulation)
-    if settings.batch_given or not 1 <= most < batch.per_worker:
+    if settings.batch_given:
         return settings
+    if batch.phases:
+        return _fit_phases(settings, size, training)
+    most = training // (size * batch.accumulation)
+    if not 1 <= most < batch.per_worker:
+        return settings
+    return _with(settings, {"batch.per_worker": most})
+
+
+def _fit_phases(settings: Settings, size: int, training: int) -> Settings:
+    """Shrink the phases of a recipe, and the noise scale's batch as the first one."""
+    values = settings.recipe
+    published = phases.of(values, size)
+    if training < size or max(phase.batch for phase in published) <= training:
+        return settings
+    fitted = phases.scale(published, training=training, size=size)
+    chosen: dict[str, Any] = {"batch.phases": tuple(map(tuple, fitted))}
+    if values.noise_scale.reading != "none":
+        reference = values.noise_scale.reference_batch * fitted[0].batch
+        scaled = max(1, reference // published[0].batch)
+        chosen["noise_scale.reference_batch"] = scaled
+    return _with(settings, chosen)
+
+
+def _with(settings: Settings, chosen: dict[str, Any]) -> Settings:
+    """Return settings with values that the program has chosen, stored as well."""
     content = yaml.safe_load(settings.yaml)
-    content["batch"]["per_worker"] = most
+    for path, value in chosen.items():
+        group, leaf = path.split(".")
+        content[group][leaf] = json.loads(json.dumps(value))  # YAML knows no tuples
     return replace(
         settings,
-        recipe=recipe.vary(settings.recipe, chosen={"batch.per_worker": most}),
+        recipe=recipe.vary(settings.recipe, chosen=chosen),
         yaml=yaml.safe_dump(content, sort_keys=False),
     )
 
@@ -38,20 +67,15 @@ def fit(settings: Settings, size: int, training: int) -> Settings:
 def headline(settings: Settings, topology: Any, training: int) -> list[str]:
     """Return the first lines of a run: recipe, data, ranks, grid, batch, rate."""
     values, data = settings.recipe, settings.data
-    batch = total_batch(settings, topology.size)
-    updates = training // batch
-    peak = lr.scaled(
-        values.optimizer.lr, batch=batch, reference_batch=values.lr.reference_batch
-    )
+    first = phases.of(values, topology.size)[0]
     return [
         f"recipe {settings.name}, data {data} ({training:,} training images), "
         f"output {settings.output}",
         f"ranks {topology.size} on {len(topology.nodes)} node(s), {grid(topology)}, "
         f"allreduce {settings.algorithm}, wire {settings.wire or 'as it is'}",
-        f"batch {topology.size} ranks * {values.batch.per_worker} images * "
-        f"{values.batch.accumulation} = {batch}, {values.epochs} epochs of {updates} "
-        f"updates, lr {values.optimizer.lr:g} * {batch} / "
-        f"{values.lr.reference_batch} = {peak:g}",
+        f"batch {_shared(values, first, topology.size)} = {first.batch}, "
+        f"{values.epochs} epochs of {training // first.batch} updates, "
+        f"lr {_scaled(values, first.batch)}",
         f"device {settings.device}, precision {values.precision}"
         + ", channels_last" * settings.channels_last
         + ", compiled" * settings.compile,
@@ -59,31 +83,39 @@ def headline(settings: Settings, topology: Any, training: int) -> list[str]:
     ]
 
 
+def _shared(values: Recipe, phase: Phase, size: int) -> str:
+    """Say who has how many images of an update."""
+    if values.batch.phases:
+        share = phases.share(phase, size).text
+        return f"{phase.workers} workers * {phase.per_worker} images ({share})"
+    batch = values.batch
+    return f"{size} ranks * {batch.per_worker} images * {batch.accumulation}"
+
+
+def _scaled(values: Recipe, batch: int) -> str:
+    """Show the scaling rule at work."""
+    peak = lr.peak(values, batch=batch)
+    ratio = f"{batch} / {values.lr.reference_batch}"
+    factor = {"linear": f" * {ratio}", "sqrt": f" * sqrt({ratio})", "none": ""}
+    return f"{values.optimizer.lr:g}{factor[values.lr.scaling]} = {peak:g}"
+
+
 def dry_run(settings: Settings, topology: Any, training: int) -> list[str]:
-    """Return the whole plan: values and their sources, buckets, learning rates.
+    """Return the whole plan: values and sources, buckets, phases, rates, forecast.
 
     ``training`` is the number of training images by the data set's own account: no
     data is read.
     """
+    values, size = settings.recipe, topology.size
     return [
         *headline(settings, topology, training),
         "",
-        f"{'setting':<24}{'value':<20}source",
-        *(
-            f"{path:<24}{_show(value):<20}{settings.recipe.sources[path]}"
-            for path, value in recipe.flatten(settings.recipe)
-        ),
+        *course.values_table(values),
         "",
         *bucket_table(settings),
         "",
-        *rate_table(settings, topology.size, training),
+        *course.tables(values, size, training),
     ]
-
-
-def total_batch(settings: Settings, size: int) -> int:
-    """Return the images of one update by ``size`` ranks."""
-    batch = settings.recipe.batch
-    return size * batch.per_worker * batch.accumulation
 
 
 def grid(topology: Any) -> str:
@@ -113,27 +145,10 @@ def bucket_table(settings: Settings) -> list[str]:
     return lines
 
 
-def rate_table(settings: Settings, size: int, training: int) -> list[str]:
-    """Return the learning rate at the start of each epoch, and around its corners."""
-    values = settings.recipe
-    batch = total_batch(settings, size)
-    lines = [f"{'epoch':<8}{'update':>10}{'of the span':>13}{'lr':>14}"]
-    for epoch in range(values.epochs):
-        at = lr.span_epoch(values, epoch=epoch, epochs=values.epochs)
-        rate = lr.rate(values, batch=batch, epoch=at)
-        update = epoch * (training // batch)
-        lines.append(f"{epoch:<8}{update:>10}{at:>13.2f}{rate:>14.6g}")
-    return lines
-
-
 def _changes(settings: Settings) -> list[str]:
     original = dict(recipe.flatten(recipe.load(settings.name)))
     return [
-        f"{path}={_show(value)} ({settings.recipe.sources[path]})"
+        f"{path}={recipe.show(value)} ({settings.recipe.sources[path]})"
         for path, value in recipe.flatten(settings.recipe)
         if value != original[path]
     ]
-
-
-def _show(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -6,8 +6,10 @@ what differs from its parent, and says for each value where it comes from::
     RECIPE = vary(parent, paper={"optimizer.nesterov": True}, chosen={"epochs": 12})
 
 Provenances: ``paper`` (read in the paper), ``code`` (read in public code), ``derived``
-(arithmetic from those), ``chosen`` (by us; the paper does not say), and ``given`` for
-what a configuration file or a flag sets.
+(arithmetic from those), ``chosen`` (by us; the source does not say, or nobody has
+checked it), and ``given`` for what a configuration file or a flag sets.  `vary` keeps
+the parent's sources, for another run of the same paper; with `adopt`, for another
+paper, all that it does not state itself is ``chosen``.
 """
 
 import importlib
@@ -17,62 +19,24 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from collectives import InvalidArgument
+from trainer.fields import (
+    CHOICES,
+    Batch,
+    Images,
+    Lars,
+    LearningRate,
+    Model,
+    NoiseScale,
+    Norm,
+    Optimizer,
+    Reduction,
+    Rmsprop,
+)
+from trainer.published import Published
 
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = CHOICES["precision"]
 PROVENANCES = ("paper", "code", "derived", "chosen", "given")
-
-
-@dataclass(frozen=True)
-class Model:
-    """The network: a bottleneck ResNet."""
-
-    stride: str = "v1"  # where a block's stride is: "v1" first 1x1, "v1.5" 3x3
-    classes: int = 1000
-    width: int = 64  # channels of the stem
-    blocks: tuple[int, ...] = (3, 4, 6, 3)  # residual blocks per stage
-    zero_gamma: bool = False  # gamma 0 in the last normalisation of each block
-    fan_mode: str = "fan_out"  # of He's initialisation: "fan_in" or "fan_out"
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """Stochastic gradient descent with momentum in the u-form."""
-
-    lr: float = 0.1  # at a total batch of lr.reference_batch images
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 1e-4
-    decay_bn: bool = True  # whether gamma and beta are decayed too
-
-
-@dataclass(frozen=True)
-class LearningRate:
-    """The learning rate's shape, in epochs of a run of ``span_epochs``."""
-
-    reference_batch: int = 256  # images; the rate is proportional to the total batch
-    span_epochs: float = 90.0  # a run of another length keeps the shape
-    warmup_epochs: float = 0.0  # only where the total batch exceeds reference_batch
-    drops: tuple[float, ...] = (30.0, 60.0, 80.0)
-    factor: float = 0.1  # at each drop
-
-
-@dataclass(frozen=True)
-class Batch:
-    """How many images one update sees: ranks * per_worker * accumulation."""
-
-    per_worker: int = 32  # images; also what batch normalisation sees
-    accumulation: int = 1  # microbatches per update
-
-
-@dataclass(frozen=True)
-class Images:
-    """What is cut from an image, in training and in evaluation."""
-
-    size: int = 224  # pixels, both sides
-    resize: int = 256  # pixels, short side before the centre crop of evaluation
-    min_area: float = 0.08  # of the image, smallest training crop
-    flip: bool = True
-    shift: int = 0  # pixels, largest random translation (digits only)
+IMAGENET = 1_281_167  # training images of ILSVRC 2012
 
 
 @dataclass(frozen=True)
@@ -80,43 +44,84 @@ class Recipe:
     """One paper's settings; ``sources`` maps each dotted field to its provenance."""
 
     epochs: int = 90
-    precision: str = "float32"  # of convolutions and matrix products
+    precision: str = "float32"  # of the forward and backward pass
+    loss_scale: float = 0.0  # of float16; 0: adapted while training
+    label_smoothing: float = 0.0  # part of a label that all classes share
+    ema_decay: float = 0.0  # of averaged weights; 0: none
     model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
+    lars: Lars = field(default_factory=Lars)
+    rmsprop: Rmsprop = field(default_factory=Rmsprop)
+    noise_scale: NoiseScale = field(default_factory=NoiseScale)
     lr: LearningRate = field(default_factory=LearningRate)
     batch: Batch = field(default_factory=Batch)
+    bn: Norm = field(default_factory=Norm)
     images: Images = field(default_factory=Images)
+    reduction: Reduction = field(default_factory=Reduction)
     sources: Mapping[str, str] = field(default_factory=dict)
+    published: Published = field(default_factory=lambda: Published(batch=""))
+
+
+NO_SETTINGS = ("sources", "published")
+
+
+def plain() -> Recipe:
+    """Return the recipe to begin with: all defaults, chosen by us."""
+    recipe = Recipe()
+    return replace(recipe, sources={path: "chosen" for path, _ in flatten(recipe)})
 
 
 def names() -> list[str]:
     """Return the names of all recipes: the files of ``trainer/recipes/``."""
     from trainer import recipes
 
-    return sorted(module.name for module in pkgutil.iter_modules(recipes.__path__))
+    found = (module.name for module in pkgutil.iter_modules(recipes.__path__))
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def load(name: str) -> Recipe:
-    """Return the recipe of this name.
+    """Return the recipe of this name, or the variant ``NAME:VARIANT`` of one.
 
     Raises:
-        InvalidArgument: no file of ``trainer/recipes/`` has this name.
+        InvalidArgument: no file of ``trainer/recipes/`` has this name, or the file no
+            such entry in ``VARIANTS``.
     """
-    if name not in names():
+    module_name, _, variant = name.partition(":")
+    if module_name not in names():
         raise InvalidArgument(
             f"--recipe: got {name!r}, expected one of {', '.join(names())}"
         )
-    return importlib.import_module(f"trainer.recipes.{name}").RECIPE
+    module = importlib.import_module(f"trainer.recipes.{module_name}")
+    known: dict[str, Recipe] = {"": module.RECIPE, **getattr(module, "VARIANTS", {})}
+    if variant not in known:
+        valid = ", ".join(variants(module_name))
+        raise InvalidArgument(
+            f"--recipe: got {name!r}, expected {module_name}"
+            + (f" or one of {valid}" if valid else ", which has no variants")
+        )
+    return known[variant]
 
 
-def vary(parent: Recipe, **changes: Mapping[str, Any]) -> Recipe:
+def variants(name: str) -> list[str]:
+    """Return the full names of the variants of a recipe."""
+    module = importlib.import_module(f"trainer.recipes.{name}")
+    return [f"{name}:{variant}" for variant in getattr(module, "VARIANTS", {})]
+
+
+def vary(
+    parent: Recipe,
+    *,
+    published: Published | None = None,
+    **changes: Mapping[str, Any],
+) -> Recipe:
     """Return ``parent`` with other values, grouped by their provenance.
 
     ``vary(he, paper={"optimizer.nesterov": True})`` changes one field and notes that
     the paper says so; a value equal to the parent's is noted again, not refused.
 
     Raises:
-        InvalidArgument: an unknown provenance, or a field that no recipe has.
+        InvalidArgument: an unknown provenance, a field that no recipe has, or a field
+            with two provenances.
     """
     sources = dict(parent.sources)
     recipe = parent
@@ -134,18 +139,43 @@ def vary(parent: Recipe, **changes: Mapping[str, Any]) -> Recipe:
                 )
             recipe = _set(recipe, path.split("."), value)
             sources[path] = provenance
-    return replace(recipe, sources=sources)
+    if sum(map(len, changes.values())) > len(set().union(*changes.values())):
+        raise InvalidArgument("recipe: a field is given twice, by two provenances")
+    return replace(recipe, sources=sources, published=published or parent.published)
+
+
+def adopt(
+    parent: Recipe, *, published: Published, **changes: Mapping[str, Any]
+) -> Recipe:
+    """Return the recipe of another paper: what it does not state is chosen by us."""
+    chosen = dict.fromkeys(parent.sources, "chosen")
+    return vary(replace(parent, sources=chosen), published=published, **changes)
 
 
 def flatten(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     """Yield (dotted field, value) for every setting, in the order of declaration."""
     for entry in fields(recipe):
         value = getattr(recipe, entry.name)
+        if entry.name in NO_SETTINGS:
+            continue
         if is_dataclass(value):
             for inner in fields(value):
                 yield f"{entry.name}.{inner.name}", getattr(value, inner.name)
-        elif entry.name != "sources":
+        else:
             yield entry.name, value
+
+
+def show(value: Any) -> str:
+    """Write a value as a flag takes it.
+
+    >>> show((30.0, 60.0)), show(None), show(0.5)
+    ('[30,60]', 'null', '0.5')
+    """
+    if isinstance(value, tuple | list):
+        return f"[{','.join(map(show, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
 def _set(node: Any, path: list[str], value: Any) -> Any:

@@ -68,7 +68,8 @@ def parse(argv: Sequence[str]) -> Settings:
         given = parser.parse_args(list(argv), defaults=False)
     except ArgumentError as error:
         raise InvalidArgument(_explain(parser, str(error))) from error
-    return _settings(parser, parsed, batch_given="batch.per_worker" in given)
+    batch_given = "batch.per_worker" in given or "batch.phases" in given
+    return _settings(parser, parsed, batch_given=batch_given)
 
 
 def make_parser(argv: Sequence[str]) -> ArgumentParser:
@@ -83,7 +84,7 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
         exit_on_error=False,
         allow_abbrev=False,
     )
-    _add_run_flags(parser, name, data)
+    _add_run_flags(parser, name, data, base)
     _add_recipe_flags(parser, base)
     return parser
 
@@ -132,8 +133,8 @@ def _read(path: str) -> dict[str, Any]:
     return content
 
 
-def _add_run_flags(parser: ArgumentParser, name: str, data: str) -> None:
-    add = parser.add_argument
+def _add_run_flags(parser: ArgumentParser, name: str, data: str, base: Recipe) -> None:
+    add, reduction = parser.add_argument, base.reduction
     add("--config", action="config", help="YAML file of settings; flags override it")
     add("--recipe", type=str, default=name, help=" | ".join(recipe.names()))
     add("--data", type=str, default=data, help=" | ".join(dataset.names()))
@@ -151,14 +152,21 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str) -> None:
     add("--compile", action="store_true", help="have torch compile the model")
     add("--output", type=str, default=f"runs/{name}-{data}", help="directory to write")
     add("--resume", type=str | None, help="a checkpoint, or 'auto': the output's last")
-    add("--algorithm", type=str, default="auto", help="of the gradients' allreduce")
+    add(
+        "--algorithm",
+        type=str,
+        default=reduction.algorithm,
+        help="of the gradients' allreduce",
+    )
     add(
         "--wire",
         type=str | None,
+        default=reduction.wire,
         help=f"dtype of what is sent: {' | '.join(valid.WIRES)}",
     )
-    add("--first-bucket-bytes", type=int, default=1 << 20, help="first bucket's size")
-    add("--bucket-bytes", type=int, default=25 << 20, help="other buckets' size")
+    first, others = reduction.first_bucket_bytes, reduction.bucket_bytes
+    add("--first-bucket-bytes", type=int, default=first, help="first bucket's size")
+    add("--bucket-bytes", type=int, default=others, help="other buckets' size")
     add("--seed", type=int, default=1, help="of weights, order and augmentation")
     add("--workers", type=int, default=0, help="data loading processes per rank")
     add("--max-steps", type=int | None, help="stop after these updates")
@@ -180,6 +188,8 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str) -> None:
 def _add_recipe_flags(parser: ArgumentParser, base: Recipe) -> None:
     for path, value in recipe.flatten(base):
         *group, leaf = path.split(".")
+        if group == ["reduction"]:
+            continue  # flags of the run
         owner = getattr(base, group[0]) if group else base
         source = base.sources.get(path, "chosen")
         parser.add_argument(
@@ -216,7 +226,7 @@ def _settings(
     dataset.check_root(parsed.data, parsed.data_dir)
     given = {}
     for path, value in recipe.flatten(base):
-        new = tuple(parsed[path]) if isinstance(value, tuple) else parsed[path]
+        new = _tuples(parsed[path.removeprefix("reduction.")])
         if new != value:
             given[path] = new
     chosen = recipe.vary(base, given=given)
@@ -230,6 +240,11 @@ def _settings(
     )
     valid.check(settings)
     return settings
+
+
+def _tuples(value: Any) -> Any:
+    """Return lists as tuples, at any depth: settings are compared and stored."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 _PLAIN = (

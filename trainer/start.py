@@ -210,11 +210,7 @@ def open_output(run: Training, *, resumed: bool) -> None:
         settings=dict(recipe.flatten(values)),
         sources=dict(values.sources),
         batch=run.sampler.batch,
-        peak_lr=lr.scaled(
-            values.optimizer.lr,
-            batch=run.sampler.batch,
-            reference_batch=values.lr.reference_batch,
-        ),
+        peak_lr=lr.peak(values, batch=run.sampler.batch),
         train_images=run.sampler.count,
         test_images=run.test_images,
         resumed=resumed,

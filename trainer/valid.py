@@ -3,8 +3,9 @@
 from typing import Any
 
 from collectives import InvalidArgument, algorithms
-from trainer import adapter, console
-from trainer.recipe import PRECISIONS
+from trainer import adapter, console, missing, recipe
+from trainer.fields import CHOICES
+from trainer.recipe import Recipe
 
 WIRES = ("float16", "bfloat16", "float32")
 DEVICES = ("cpu", "cuda")
@@ -21,8 +22,11 @@ def check(settings: Any) -> None:
     check_choices(settings)
     check_gpu(settings)
     check_numbers(settings)
+    check_rate(settings.recipe)
     adapter.named(settings.log)
     console.check(settings.progress)
+    if not settings.dry_run:
+        missing.check(settings.name, settings.recipe)
 
 
 def check_choices(settings: Any) -> None:
@@ -32,8 +36,9 @@ def check_choices(settings: Any) -> None:
         "--gpu-transport": (settings.gpu_transport, GPU_TRANSPORTS),
         "--overlap": (settings.overlap, OVERLAPS),
         "--algorithm": (settings.algorithm, ("auto", *algorithms.names())),
-        "--precision": (settings.recipe.precision, PRECISIONS),
     }
+    values = dict(recipe.flatten(settings.recipe))
+    choices |= {f"--{path}": (values[path], CHOICES[path]) for path in CHOICES}
     for flag, (got, valid) in choices.items():
         if got not in valid:
             raise InvalidArgument(
@@ -72,6 +77,9 @@ def check_numbers(settings: Any) -> None:
         "--images.resize": (values.images.resize, values.images.size),
         "--images.shift": (values.images.shift, 0),
         "--lr.reference_batch": (values.lr.reference_batch, 1),
+        "--noise_scale.reference_batch": (values.noise_scale.reference_batch, 1),
+        "--bn.group": (values.bn.group, 1),
+        "--bn.ghost": (values.bn.ghost, 0),
         "--first-bucket-bytes": (settings.first_bucket_bytes, 1),
         "--bucket-bytes": (settings.bucket_bytes, 1),
         "--max-steps": (settings.max_steps or 1, 1),
@@ -84,3 +92,18 @@ def check_numbers(settings: Any) -> None:
     for flag, (value, least) in at_least.items():
         if value < least:
             raise InvalidArgument(f"{flag}: got {value}, expected at least {least}")
+
+
+def check_rate(values: Recipe) -> None:
+    """Refuse a learning rate that its numbers do not define."""
+    rate = values.lr
+    if rate.factors and len(rate.factors) != len(rate.drops) + 1:
+        raise InvalidArgument(
+            f"--lr.factors: got {len(rate.factors)} for {len(rate.drops)} drops, "
+            "expected one more than --lr.drops, or '[]' for powers of --lr.factor"
+        )
+    if rate.span_epochs <= 0 or rate.warmup_epochs >= rate.span_epochs:
+        raise InvalidArgument(
+            f"--lr.warmup_epochs: got {rate.warmup_epochs:g}, expected less than "
+            f"--lr.span_epochs ({rate.span_epochs:g}, above 0)"
+        )

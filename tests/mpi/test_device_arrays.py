@@ -1,6 +1,8 @@
 """Device arrays through the communicator, on a stand-in for a GPU that finds races."""
 
 import sys
+import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 
 import fake_cupy
@@ -43,6 +45,17 @@ def comm(gpu):
         side.queue = device.Queue()
         side.messages = Staged(Watched(comm._end.point, gpu), side.queue)
         yield comm
+
+
+def test_the_readme_has_a_program_that_runs(gpu, cp, monkeypatch):
+    readme = Path(__file__).parents[2].joinpath("README.rst").read_text("utf-8")
+    begin = readme.index("# on_gpus.py")
+    text = textwrap.dedent("   " + readme[begin : readme.index("\n\nCuPy", begin)])
+    cp.cuda.runtime.getDeviceCount = lambda: 8
+    names = {}
+    exec(text.replace("1 << 20", "1000"), names)
+    mean = (names["comm"].size - 1) / 2
+    np.testing.assert_array_equal(names["x"].get(), np.full(1000, mean, np.float32))
 
 
 def test_without_cupy_the_cure_is_told_on_all_ranks(comm, monkeypatch, cp):

@@ -1,9 +1,11 @@
 import doctest
 from dataclasses import replace
+from math import cos, pi, sqrt
 
 import pytest
 
 from trainer import lr, recipe
+from trainer.recipes import mlperf_lars
 
 GOYAL = recipe.load("goyal2017")
 IMAGENET = 1_281_167
@@ -65,6 +67,158 @@ def test_weight_decay_does_not_depend_on_the_batch():
     # Remark 1: the decay is the optimiser's alone; no rate or batch enters it.
     larger = replace(GOYAL, batch=replace(GOYAL.batch, per_worker=8192))
     assert larger.optimizer.weight_decay == GOYAL.optimizer.weight_decay == 1e-4
+
+
+def rate(name, epoch, batch=None):
+    chosen = recipe.load(name)
+    return lr.rate(chosen, batch=batch or chosen.lr.reference_batch, epoch=epoch)
+
+
+PUBLISHED = {  # recipe: (epoch, rate); to the digits that are printed
+    "akiba2017": [(0, 6.4), (39.99, 6.4), (40, 0.96), (70, 0.128), (85, 0.0128)],
+    "smith2017": [
+        (0, 0.1), (5, 3.2), (29.99, 3.2), (30, 0.64), (60, 0.064), (80, 0.0064),
+    ],
+    "mikami2018_exp1": [
+        (0, 1e-5), (1, 1.00001), (10, 10.000007), (17, 17.000005), (34, 34),
+        (45, 21.9547), (60, 9.75765), (75, 2.43941), (89, 0.010842), (90, 0),
+    ],
+    "mikami2018_exp2": [
+        (0, 0.2), (1, 5.96), (2.5, 14.6), (5, 25.8673), (10, 22.9136),
+        (29.999999, 12.8889), (30, 22.2222), (45, 12.5), (60, 5.5556), (75, 1.3889),
+        (89, 0.006173), (90, 0),
+    ],
+    "ffcv_rn50": [(0, 0), (1, 0.85), (2, 1.7), (9, 0.85), (16, 0)],
+}  # fmt: skip
+PUBLISHED["mikami2018_exp4"] = PUBLISHED["mikami2018_exp1"]
+PUBLISHED["mikami2018_exp3"] = PUBLISHED["mikami2018_exp2"]
+BATCH = {"akiba2017": 32768, "smith2017": 8192}
+FORMULAS = {
+    "mikami2018_exp1": lambda e: (
+        1e-5 + (34 - 1e-5) * e / 34 if e < 34 else 34 * (1 - (e - 34) / 56) ** 2
+    ),
+    "mikami2018_exp2": lambda e: (
+        0.2 + 28.8 * e / 5 if e < 5 else (29 if e < 30 else 50) * (1 - e / 90) ** 2
+    ),
+    "you2017_16k": lambda e: 2.5 + 30.5 * e / 12 if e < 12 else 33 * (1 - e / 100) ** 2,
+    "you2017_32k": lambda e: 2.5 + 37.5 * e / 12 if e < 12 else 40 * (1 - e / 100) ** 2,
+    "you2017_16k:90_epochs": lambda e: (
+        2.5 + 22.5 * e / 5 if e < 5 else 25 * (1 - e / 90) ** 2
+    ),
+    "you2017_32k:90_epochs": lambda e: (
+        2.5 + 26.5 * e / 5 if e < 5 else 29 * (1 - e / 90) ** 2
+    ),
+    "jia2018": lambda e: (
+        35 * e / 34 if e < 34 else 1e-4 + (35 - 1e-4) * (1 - (e - 34) / 56) ** 2
+    ),
+    "nvidia_rn50_v15": lambda e: 0.256 * (1 + cos(pi * (e - 5) / 85)) / 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "epoch", "expected"),
+    [(name, *point) for name in PUBLISHED for point in PUBLISHED[name]],
+)
+def test_recipes_have_the_published_rates(name, epoch, expected):
+    found = rate(name, epoch, BATCH.get(name))
+    assert float(f"{found:.6g}") == pytest.approx(expected, rel=5e-5, abs=5e-7)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("epoch", [5.5, 12, 20.25, 29.99, 30, 34, 44.5, 75, 89])
+def test_recipes_follow_their_formulas(name, epoch):
+    assert rate(name, epoch) == pytest.approx(FORMULAS[name](epoch), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [(0, 0.1), (223, 2.45), (445, 4.78946), (446, 4.53373), (4020, 2.4), (8040, 0)],
+)
+def test_codreanu_counts_the_iterations_of_the_whole_run(step, expected):
+    found = rate("codreanu2017", step * 14336 / IMAGENET)
+    assert found == pytest.approx(expected, rel=2e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("step", [0, 1, 100, 401])
+def test_codreanu_collapses_by_a_square(step):
+    found = rate("codreanu2017:collapse", step * 14336 / IMAGENET)
+    assert found == pytest.approx(0.254 * (1 - step / 402) ** 2, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (100, 7.24673), (469, 33.98715), (470, 33.97771), (1000, 23.1919),
+        (2000, 8.43332), (3000, 0.984593), (3518, 0.000104),
+    ],
+)  # fmt: skip
+def test_tensorflow_counts_whole_updates(step, expected):
+    for name in ("tf_tpu_lars_32k", "ying2018_32k"):
+        found = rate(name, step * 32768 / IMAGENET)
+        assert found == pytest.approx(expected, rel=5e-6, abs=5e-7)
+
+
+def test_tensorflow_s_updates_have_the_published_corners():
+    per_epoch = IMAGENET / 32768
+    assert (int(12 * per_epoch), int(90 * per_epoch)) == (469, 3518)
+    assert lr.whole_step_part(3518, warmup_steps=469, steps=3518) == 3049 / 3050
+    between = rate("tf_tpu_lars_32k", 1000.7 / per_epoch)
+    assert between == rate("tf_tpu_lars_32k", 1000 / per_epoch)
+
+
+def test_a_warm_up_from_zero_is_not_goyal_s():
+    tensorflow = replace(GOYAL, lr=replace(GOYAL.lr, warmup_start=0.0))
+    for epoch in (0, 1, 2.5, 4.99):
+        assert lr.rate(tensorflow, batch=8192, epoch=epoch) < lr.rate(
+            GOYAL, batch=8192, epoch=epoch
+        )
+    per_gpu = replace(GOYAL, lr=replace(GOYAL.lr, warmup_start=0.0125))
+    assert lr.rate(per_gpu, batch=8192, epoch=0) != 0.1
+
+
+@pytest.mark.parametrize("row", mlperf_lars.ROWS, ids=lambda row: str(row.batch))
+def test_mlperf_decays_for_its_updates_after_the_warm_up(row):
+    per_epoch = IMAGENET / row.batch
+    name = f"mlperf_lars:{row.batch}"
+
+    def at(updates_after_warmup):
+        return rate(name, row.warmup_epochs + updates_after_warmup / per_epoch)
+
+    assert at(0) == pytest.approx(row.lr, rel=1e-6)
+    assert rate(name, row.warmup_epochs / 2) == pytest.approx(row.lr / 2, rel=1e-6)
+    half = 1e-4 + (row.lr - 1e-4) / 4
+    assert at(row.decay_steps / 2) == pytest.approx(half, rel=1e-6)
+    assert at(row.decay_steps) == pytest.approx(1e-4, rel=1e-6)
+    assert at(row.decay_steps + 9) == pytest.approx(1e-4, rel=1e-6)
+    slowest = int(row.epochs.split("-")[1])  # else it would end before it converges
+    assert recipe.load(name).epochs >= slowest
+
+
+@pytest.mark.parametrize(
+    ("scaling", "expected"), [("linear", 29 / 4), ("sqrt", 29 / 2), ("none", 29)]
+)
+def test_a_smaller_batch_scales_the_rate_by_the_recipe_s_rule(scaling, expected):
+    mikami = recipe.load("mikami2018_exp2")
+    changed = replace(mikami, lr=replace(mikami.lr, scaling=scaling))
+    assert lr.peak(changed, batch=55296 // 4) == pytest.approx(expected)
+
+
+def test_a_warm_up_never_falls():
+    # 2 ranks of 32: the peak is below the first rate of the warm-up, so there is none.
+    assert rate("you2017_16k", 0, batch=64) == pytest.approx(33 * sqrt(64 / 16000))
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_no_rate_is_negative_and_the_last_is_the_lowest_after_the_peak(name):
+    chosen = recipe.load(name)
+    points = [chosen.lr.span_epochs * i / 1000 for i in range(1001)]
+    rates = [rate(name, epoch) for epoch in points]
+    assert min(rates) >= 0 and rates[-1] == min(rates[500:])
+
+
+def test_a_constant_rate_is_constant():
+    constant = replace(GOYAL, lr=replace(GOYAL.lr, shape="constant", warmup_epochs=0.0))
+    assert {lr.rate(constant, batch=256, epoch=e) for e in (0, 45, 90)} == {0.1}
 
 
 def test_doctests():

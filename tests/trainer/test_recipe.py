@@ -1,15 +1,24 @@
+import doctest
+
 import pytest
 
 from collectives import InvalidArgument
-from trainer import recipe
-from trainer.recipe import Recipe, flatten, vary
+from trainer import published, recipe
+from trainer.fields import CHOICES
+from trainer.published import Published
+from trainer.recipe import Recipe, adopt, flatten, vary
+
+EVERY = [
+    *recipe.names(),
+    *(v for name in recipe.names() for v in recipe.variants(name)),
+]
 
 
 def test_recipes_are_found_by_their_files():
     assert {"goyal2017", "he2016"} <= set(recipe.names())
 
 
-@pytest.mark.parametrize("name", recipe.names())
+@pytest.mark.parametrize("name", EVERY)
 def test_every_value_has_a_source(name):
     chosen = recipe.load(name)
     assert {path for path, _ in flatten(chosen)} == set(chosen.sources)
@@ -41,6 +50,33 @@ def test_goyal_has_the_paper_s_values():
     assert {path: values[path] for path in expected} == expected
 
 
+def test_adopting_claims_nothing_for_the_new_paper():
+    parent = vary(Recipe(), paper={"epochs": 90}, code={"model.width": 64})
+    child = adopt(parent, published=Published(batch="1"), paper={"epochs": 80})
+    assert child.sources == {"epochs": "paper", "model.width": "chosen"}
+    assert child.published.batch == "1" and parent.published.batch == ""
+
+
+def test_a_field_has_one_source():
+    with pytest.raises(InvalidArgument, match="twice"):
+        vary(Recipe(), paper={"epochs": 90}, chosen={"epochs": 90})
+
+
+def test_variants_are_named_after_their_recipe():
+    assert recipe.load("mlperf_lars:4096").optimizer.lr == 10
+    assert "mlperf_lars:4096" in recipe.variants("mlperf_lars")
+    with pytest.raises(InvalidArgument, match=r"mlperf_lars:5.*mlperf_lars:4096"):
+        recipe.load("mlperf_lars:5")
+    with pytest.raises(InvalidArgument, match="no variants"):
+        recipe.load("he2016:5")
+
+
+def test_the_words_of_every_recipe_are_valid():
+    for name in EVERY:
+        values = dict(flatten(recipe.load(name)))
+        assert all(values[path] in CHOICES[path] for path in CHOICES), name
+
+
 def test_an_unknown_recipe_is_refused_with_the_valid_ones():
     with pytest.raises(InvalidArgument, match="goyal2018.*goyal2017, he2016"):
         recipe.load("goyal2018")
@@ -58,3 +94,8 @@ def test_vary_refuses_unknown_fields_and_sources():
         vary(Recipe(), paper={"model.depth": 50})
     with pytest.raises(InvalidArgument, match="rumour.*paper, code"):
         vary(Recipe(), rumour={"epochs": 1})
+
+
+def test_doctests():
+    assert doctest.testmod(recipe).failed == 0
+    assert doctest.testmod(published).failed == 0

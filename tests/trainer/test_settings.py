@@ -1,8 +1,8 @@
 import pytest
 
 from collectives import InvalidArgument, algorithms
-from trainer import plan, recipe
-from trainer.sampler import Sampler
+from trainer import missing, recipe
+from trainer.fields import CHOICES
 from trainer.settings import parse
 
 
@@ -95,44 +95,57 @@ def test_every_algorithm_can_be_named(name):
     assert parse(["--algorithm", name]).algorithm == name
 
 
-class OneNode:
-    def __init__(self, size):
-        self.size, self.nodes, self.rows = size, (tuple(range(size)),), ((0,) * size,)
+@pytest.mark.parametrize("path", CHOICES)
+def test_a_field_that_is_a_word_has_its_choices(path):
+    expected = f"--{path}: got 'other', expected one of {', '.join(CHOICES[path])}"
+    with pytest.raises(InvalidArgument, match=expected):
+        parse([f"--{path}", "other"])
 
 
-def test_the_first_lines_name_recipe_data_ranks_grid_and_batch():
-    text = "\n".join(plan.headline(parse([]), OneNode(2), 1437))
-    for words in (
-        "recipe goyal2017", "data digits", "ranks 2", "grid 2 x 1",
-        "batch 2 ranks * 32 images * 1 = 64", "lr 0.1 * 64 / 256 = 0.025",
-        "epochs=", "(chosen)",
-    ):  # fmt: skip
-        assert words in text
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--lr.factors [1,0.1]", "got 2 for 3 drops, expected one more"),
+        ("--lr.warmup_epochs 90", "got 90, expected less than --lr.span_epochs"),
+        ("--lr.span_epochs 0", "expected less than --lr.span_epochs"),
+        ("--bn.group 0", "--bn.group: got 0, expected at least 1"),
+    ],
+)
+def test_a_value_that_defines_nothing_is_refused(line, words):
+    with pytest.raises(InvalidArgument, match=words):
+        parse(line.split())
 
 
-@pytest.mark.parametrize("size", [1, 44, 45, 64, 700, 1437])
-@pytest.mark.parametrize("recipe_name", recipe.names())
-def test_any_number_of_ranks_finds_a_batch_of_digits(recipe_name, size):
-    settings = plan.fit(parse(["--recipe", recipe_name]), size, 1437)
-    per_worker = settings.recipe.batch.per_worker
-    assert per_worker == min(32, 1437 // size)
-    sampler = Sampler(1437, rank=0, size=size, per_worker=per_worker, seed=1)
-    assert len(sampler) >= 1
+EVERY = [
+    *recipe.names(),
+    *(v for name in recipe.names() for v in recipe.variants(name)),
+]
 
 
-def test_a_lowered_batch_is_told_as_chosen_and_stored(tmp_path):
-    settings = plan.fit(parse([]), 64, 1437)
-    text = "\n".join(plan.headline(settings, OneNode(64), 1437))
-    assert "batch 64 ranks * 22 images * 1 = 1408" in text
-    assert "batch.per_worker=22 (chosen)" in text
+@pytest.mark.parametrize("name", EVERY)
+def test_every_recipe_can_be_asked_for_its_plan_and_stored(name, tmp_path):
+    settings = parse(["--recipe", name, "--data", "synthetic", "--dry-run"])
+    assert settings.recipe == recipe.load(name)
     path = tmp_path / "config.yaml"
     path.write_text(settings.yaml, "utf-8")
-    assert parse(["--config", str(path)]).recipe.batch.per_worker == 22
+    assert parse(["--config", str(path)]) == settings
 
 
-def test_microbatches_count_where_the_batch_is_lowered():
-    settings = plan.fit(parse(["--batch.accumulation", "4"]), 64, 1437)
-    assert settings.recipe.batch.per_worker == 1437 // (64 * 4)
+@pytest.mark.parametrize("name", EVERY)
+def test_a_recipe_is_trained_by_all_its_fields_or_not_at_all(name):
+    values = dict(recipe.flatten(recipe.load(name)))
+    wrong = [
+        path for path in missing.WORKING if values[path] not in missing.WORKING[path]
+    ]
+    if not wrong:
+        assert parse(["--recipe", name, "--data", "synthetic"]).name == name
+        return
+    with pytest.raises(InvalidArgument) as caught:
+        parse(["--recipe", name, "--data", "synthetic"])
+    text = str(caught.value)
+    assert "\n" not in text and "--dry-run" in text
+    for path in wrong:
+        assert f"{path}={recipe.show(values[path])}" in text
 
 
 @pytest.mark.parametrize(
@@ -148,35 +161,27 @@ def test_what_is_not_known_to_show_or_log_is_refused(flags, message):
         parse(flags)
 
 
-@pytest.mark.parametrize("where", ["flag", "file"])
-def test_a_batch_that_was_given_is_never_lowered(tmp_path, where):
-    path = tmp_path / "mine.yaml"
-    path.write_text("batch: {per_worker: 32}\n", "utf-8")
-    flags = {"flag": ["--batch.per_worker", "32"], "file": ["--config", str(path)]}
-    settings = parse(flags[where])
-    assert plan.fit(settings, 64, 1437) == settings
+def test_he_and_goyal_are_trained():
+    for name in ("he2016", "goyal2017"):
+        assert parse(["--recipe", name]).name == name
 
 
-def test_a_batch_that_nothing_can_fit_is_left_for_the_sampler_to_refuse():
-    settings = parse([])
-    assert plan.fit(settings, 1438, 1437) == settings
+@pytest.mark.parametrize("path", missing.WORKING)
+def test_what_cannot_act_yet_is_a_field_whose_default_acts(path):
+    assert dict(recipe.flatten(recipe.Recipe()))[path] in missing.WORKING[path]
 
 
-def test_the_dry_run_shows_buckets_sources_and_every_epoch_s_rate():
-    settings = parse(["--data", "synthetic"])
-    lines = plan.dry_run(settings, OneNode(256), 1_281_167)
-    text = "\n".join(lines)
-    assert "25,557,032 parameters, 161 tensors, 5 buckets" in text
-    rows = [line.split() for line in lines[-90:]]
-    rates = {int(row[0]): float(row[3]) for row in rows}
-    assert rates[0] == 0.1 and rates[1] == 0.72 and rates[5] == 3.2
-    assert rates[30] == 0.32 and rates[80] == 0.0032
-    assert any(
-        line.split() == ["optimizer.nesterov", "True", "paper"] for line in lines
-    )
+def test_flags_of_the_run_take_a_recipe_s_values():
+    line = ["--recipe", "mikami2018_exp2", "--dry-run"]
+    settings = parse(line)
+    assert (settings.wire, settings.algorithm) == ("float16", "torus2d")
+    assert settings.recipe.sources["reduction.wire"] == "paper"
+    other = parse([*line, "--wire", "null", "--algorithm", "ring"])
+    assert (other.wire, other.algorithm) == (None, "ring")
+    assert other.recipe.reduction.algorithm == "ring"
+    assert other.recipe.sources["reduction.algorithm"] == "given"
 
 
-def test_unequal_rows_of_a_grid_are_named():
-    topology = OneNode(5)
-    topology.rows = ((0, 1, 2), (3, 4))
-    assert plan.grid(topology) == "grid 3 x 1 + 2 x 1"
+def test_phases_can_be_given():
+    line = ["--dry-run", "--batch.phases", "[[0,64,32],[30,128,32]]"]
+    assert parse(line).recipe.batch.phases == ((0.0, 64, 32), (30.0, 128, 32))

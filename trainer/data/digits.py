@@ -27,6 +27,9 @@ CHANGES = {
     "images.min_area": 1.0,
     "images.flip": False,
     "images.shift": 2,
+    "images.crop": "area",
+    "images.ramp": (),
+    "images.test_size": 0,
 }
 NEEDS_ROOT = False
 DIGITS = 10

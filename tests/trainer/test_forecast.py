@@ -1,0 +1,181 @@
+import doctest
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from collectives import Machine, algorithms
+from trainer import course, forecast, outlook, phases, recipe
+from trainer.fields import Model
+from trainer.forecast import efficiency, scaling
+from trainer.recipe import IMAGENET
+from trainer.recipes.mikami2018_reference import CLUSTER
+
+FP32, FP16 = 102_228_128, 51_114_064
+RATES = {1024: 556_522, 2048: 1_091_357, 3456: 1_641_853, 4096: 1_929_054}
+
+
+@pytest.mark.parametrize(
+    ("size", "printed", "percent", "update_ms"),
+    [
+        (1024, 84.75, 84.753, 58.88), (2048, 83.10, 83.102, 60.05),
+        (3456, 74.08, 74.085, 67.36), (4096, 73.44, 73.444, 67.95),
+    ],
+)  # fmt: skip
+def test_efficiency_reproduces_the_published_column(size, printed, percent, update_ms):
+    found = 100 * efficiency(RATES[size], size, base_rate=2565, base_size=4)
+    assert found == pytest.approx(percent, abs=5e-4)
+    assert int(found * 100) == pytest.approx(printed * 100)
+    assert size * 32 / RATES[size] * 1e3 == pytest.approx(update_ms, abs=5e-3)
+
+
+def test_the_recipe_holds_these_rates_and_their_base():
+    assert CLUSTER.rates == ((4, 2565), *RATES.items())
+    assert 4 * 32 / 2565 * 1e3 == pytest.approx(49.90, abs=5e-3)
+
+
+def test_resnet50_has_the_published_parameters():
+    count = forecast.parameters(Model())
+    assert count == (23_454_912, 53_120, 2_049_000)
+    assert count.total == 25_557_032
+    assert count.total - count.norm == 25_503_912
+    assert count.total - count.norm - 1000 == 25_502_912
+
+
+@pytest.mark.parametrize("model", [Model(), Model(width=4, blocks=(1, 2), classes=10)])
+def test_parameters_are_those_of_the_network(model):
+    torch = pytest.importorskip("torch")
+    from trainer.model import ResNet
+
+    with torch.device("meta"):
+        network = ResNet(model)
+    assert forecast.parameters(model).total == sum(
+        parameter.numel() for parameter in network.parameters()
+    )
+
+
+@pytest.mark.parametrize(
+    ("wire", "nbytes"), [(None, FP32), ("float32", FP32), ("float16", FP16)]
+)
+def test_gradients_have_the_published_bytes(wire, nbytes):
+    assert forecast.gradient_bytes(Model(), wire) == nbytes
+
+
+@pytest.mark.parametrize(
+    ("size", "grid", "torus", "ring"),
+    [
+        (1024, (32, 32), 124, 2046), (2048, (64, 32), 188, 4094),
+        (2176, (64, 34), 192, 4350), (3456, (72, 48), 236, 6910),
+        (4096, (64, 64), 252, 8190),
+    ],
+)  # fmt: skip
+def test_published_grids_take_the_derived_number_of_steps(size, grid, torus, ring):
+    topology = forecast.place(CLUSTER, size)
+    assert (len(topology.rows[0]), len(topology.rows)) == grid
+    seen = forecast.traffic("torus2d", topology, FP16 // 2, 2)
+    assert seen.steps == torus
+    assert seen.nbytes == pytest.approx(2 * (size - 1) / size * FP16, rel=1e-4)
+    assert forecast.traffic("ring", topology, FP16 // 2, 2).steps == ring
+
+
+def test_a_rest_of_ranks_has_a_node_of_its_own():
+    assert forecast.place(CLUSTER, 10).layout == "4,4,2"
+
+
+def test_one_residual_fits_its_own_row_only():
+    rows = scaling(CLUSTER, "torus2d", FP16)
+    assert [row.size for row in rows] == list(RATES)
+    fitted = [100 * row.fitted for row in rows]
+    assert fitted == pytest.approx([84.75, 84.4, 84.0, 83.8], abs=0.06)
+    assert rows[0].fitted == pytest.approx(rows[0].published)
+    missed = [100 * (row.fitted - row.published) for row in rows]
+    assert missed[1] < 2 and min(missed[2:]) > 9  # and it misses the larger machines
+    assert all(row.band.least > row.published for row in rows)  # links explain less
+
+
+def test_the_band_is_communication_hidden_and_not():
+    phase = phases.of(recipe.load("mikami2018_reference"), 1024)[0]
+    band = forecast.update(CLUSTER, "torus2d", phase, 1024, FP16)
+    assert band.least == CLUSTER.compute_s
+    assert band.most == pytest.approx(0.048588 + 0.0055, abs=3e-4)
+    slow = replace(CLUSTER, compute_s=1e-9)
+    hidden = forecast.update(slow, "torus2d", phase, 1024, FP16)
+    assert hidden.least == pytest.approx(hidden.most)  # nothing left to hide it behind
+
+
+def test_computation_is_of_the_images_that_the_slowest_rank_has():
+    phase = phases.of(recipe.load("mikami2018_exp4"), 4096)[1]  # 4352 x 16
+    band = forecast.update(CLUSTER, "torus2d", phase, 4096, FP16)
+    assert band.least == pytest.approx(CLUSTER.compute_s)  # 2 x 16 images
+    alone = forecast.update(CLUSTER, "torus2d", phase, 1, FP16)
+    assert alone.least == alone.most == pytest.approx(CLUSTER.compute_s * 4352 / 2)
+
+
+def test_all_updates_of_all_phases_are_counted():
+    parts = phases.of(recipe.load("mikami2018_exp2"), 3456)
+    bands = [forecast.Band(0.0424, 0.0424), forecast.Band(0.0597, 0.0597)]
+    total = forecast.run(bands, parts, span=90.0, epochs=90, training=IMAGENET)
+    # 29.5 s at 3456 x 16 and 83.0 s at 1728 x 32, from the published rates.
+    assert total.least == pytest.approx(29.5 + 83.0, abs=0.15)
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_every_recipe_has_its_course_at_its_published_size(name):
+    values = recipe.load(name)
+    workers = values.published.workers or 1024
+    text = "\n".join(course.tables(values, workers, IMAGENET))
+    known = values.published.cluster
+    assert ("no prediction" if known else "no forecast") in text
+    assert known is None or known.machine in text
+    assert len(course.rate_table(values, workers, IMAGENET)) == values.epochs + 1
+
+
+def test_a_plan_is_printed_without_torch_and_without_mpi():
+    code = (
+        "import sys; from trainer.recipes.__main__ import main; "
+        "code = main(['mikami2018_exp2', '--workers', '3456']); "
+        "print({'torch', 'mpi4py', 'numpy'} & set(sys.modules)); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.endswith("set()\n")
+    for words in (
+        "plan for 3456 ranks", "1 on 1728 ranks", "grid 72x48; 236 steps", "50 ",
+        "published 122 s on 3,456", "no prediction", "+9.9",
+    ):  # fmt: skip
+        assert words in done.stdout
+
+
+@pytest.mark.parametrize("algorithm", algorithms.names())
+@pytest.mark.parametrize("size", [1, 2, 7, 256])
+def test_any_algorithm_has_a_forecast_or_a_reason_for_none(algorithm, size):
+    values = recipe.vary(
+        recipe.load("goyal2017"), given={"reduction.algorithm": algorithm}
+    )
+    text = "\n".join(outlook.forecast_lines(values, size, IMAGENET))
+    assert f"forecast for bigbasin, {algorithm}:" in text or "share no memory" in text
+
+
+def test_no_time_is_told_of_other_images_or_networks():
+    values = recipe.load("goyal2017")
+    assert "forecast for" in outlook.forecast_lines(values, 8, IMAGENET)[0]
+    for changes in ({"images.size": 32}, {"model.width": 32}):
+        (line,) = outlook.forecast_lines(
+            recipe.vary(values, given=changes), 8, IMAGENET
+        )
+        assert "no forecast: it is for ImageNet" in line
+    assert len(outlook.forecast_lines(values, 8, 1437)) == 1
+
+
+def test_machines_are_presets():
+    for name in recipe.names():
+        known = recipe.load(name).published.cluster
+        if known is not None:
+            assert Machine.load(known.machine).local >= 1
+
+
+def test_doctests():
+    assert doctest.testmod(forecast).failed == 0

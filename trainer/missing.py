@@ -1,0 +1,48 @@
+"""What recipes can ask for and the training loop cannot do yet: refused, never ignored.
+
+Each entry is a field and the values that act.  The list is to shrink to nothing.
+"""
+
+from typing import Any
+
+from collectives import InvalidArgument
+from trainer import recipe
+from trainer.recipe import Recipe
+
+WORKING: dict[str, tuple[Any, ...]] = {
+    "loss_scale": (0.0,),
+    "label_smoothing": (0.0,),
+    "ema_decay": (0.0,),
+    "model.blurpool": (False,),
+    "optimizer.kind": ("sgd",),
+    "optimizer.form": ("u",),
+    "optimizer.decay_fc_bias": (True,),
+    "noise_scale.reading": ("none",),
+    "batch.phases": ((),),
+    "bn.group": (1,),
+    "bn.ghost": (0,),
+    "bn.decay": (0.9,),
+    "bn.eps": (1e-5,),
+    "bn.evaluate": ("moving",),
+    "images.crop": ("area",),
+    "images.ramp": ((),),
+    "images.test_size": (0,),
+    "images.test_flip": (False,),
+}
+
+
+def check(name: str, values: Recipe) -> None:
+    """Refuse a recipe that the loop would not follow.
+
+    Raises:
+        InvalidArgument: naming every such field in one line.
+    """
+    flat = dict(recipe.flatten(values))
+    wrong = [path for path, working in WORKING.items() if flat[path] not in working]
+    if wrong:
+        asked = ", ".join(f"{path}={recipe.show(flat[path])}" for path in wrong)
+        valid = ", ".join(f"{path}={recipe.show(WORKING[path][0])}" for path in wrong)
+        raise InvalidArgument(
+            f"--recipe {name}: this trainer cannot do {asked} yet, only {valid}; add "
+            "--dry-run to see the recipe's plan"
+        )

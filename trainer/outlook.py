@@ -1,0 +1,107 @@
+"""What the source published, and the forecast of its run, as lines of text."""
+
+from collectives import UnsupportedTopology
+from trainer import forecast, phases
+from trainer.fields import Model
+from trainer.published import Cluster
+from trainer.recipe import IMAGENET, Recipe
+
+PIXELS, PARAMETERS = 224, forecast.parameters(Model()).total  # of all published runs
+
+
+def published_lines(values: Recipe) -> list[str]:
+    """Return what the source published, with its footnotes."""
+    known = values.published
+    parts = {
+        "batch": known.batch,
+        "workers": f"{known.workers:,}" if known.workers else "not known",
+        "hardware": known.hardware,
+        "top-1": f"{known.top1} %" if known.top1 else "",
+        "time": known.time,
+        "efficiency against": known.baseline,
+    }
+    told = ", ".join(f"{key} {value}" for key, value in parts.items() if value)
+    return [f"published ({known.source}): {told}", *(f"  {n}" for n in known.notes)]
+
+
+def forecast_lines(values: Recipe, size: int, training: int) -> list[str]:
+    """Return communication and time of ``size`` ranks of the recipe's cluster."""
+    known, wire = values.published, values.reduction.wire
+    count = forecast.parameters(values.model).total
+    nbytes = forecast.gradient_bytes(values.model, wire)
+    head = f"gradients: {nbytes:,} bytes of {wire or 'float32'}"
+    if known.cluster is None:
+        return [f"{head}; no forecast: the links of its machine are not known here"]
+    if (training, values.images.size, count) != (IMAGENET, PIXELS, PARAMETERS):
+        return [f"{head}; no forecast: it is for ImageNet and ResNet-50 at 224 pixels"]
+    algorithm = values.reduction.algorithm
+    if algorithm == "auto":
+        algorithm = known.cluster.algorithm
+    try:
+        return [
+            f"{head}; forecast for {known.cluster.machine}, {algorithm}:",
+            *_band_lines(values, known.cluster, algorithm, size),
+            *_scaling_lines(known.cluster, algorithm, nbytes),
+        ]
+    except UnsupportedTopology as error:
+        return [f"{head}; no forecast for {known.cluster.machine}: {error}"]
+
+
+def _band_lines(
+    values: Recipe, cluster: Cluster, algorithm: str, size: int
+) -> list[str]:
+    """Return pattern and time of an update in each phase, and the time of all."""
+    parts, known = phases.of(values, size), values.published
+    nbytes = forecast.gradient_bytes(values.model, values.reduction.wire)
+    bands = [forecast.update(cluster, algorithm, part, size, nbytes) for part in parts]
+    lines = [
+        f"  from epoch {part.epoch:g}: "
+        + _pattern(cluster, algorithm, phases.share(part, size).active, nbytes)
+        + f"; {band.least * 1e3:.2f} to {band.most * 1e3:.2f} ms an update"
+        for part, band in zip(parts, bands, strict=True)
+    ]
+    total = forecast.run(
+        bands,
+        parts,
+        span=values.lr.span_epochs,
+        epochs=values.epochs,
+        training=IMAGENET,
+    )
+    return [
+        *lines,
+        f"  in all {total.least:.1f} s (communication hidden) to {total.most:.1f} s "
+        f"(not hidden); published {known.time} on {known.workers:,}",
+        "  from the makers' figures of the links, no prediction: evaluations, "
+        "start-up, stragglers, input and launches are not in it",
+        f"  computation: {cluster.source}",
+    ]
+
+
+def _scaling_lines(cluster: Cluster, algorithm: str, nbytes: int) -> list[str]:
+    """Set published efficiencies beside the forecast's, where there are any."""
+    if not cluster.rates:
+        return []
+    size, rate = cluster.rates[0]
+    lines = [
+        f"efficiency in % of {size} GPUs at {rate:,} images/s; the fit adds the "
+        "residual of its first row, which it cannot miss",
+        f"  {'GPUs':>6}{'published':>11}{'not hidden':>12}{'hidden':>8}"
+        f"{'residual ms':>13}{'fit':>7}{'error':>7}",
+    ]
+    for row in forecast.scaling(cluster, algorithm, nbytes):
+        error = row.fitted - row.published
+        lines.append(
+            f"  {row.size:>6}{row.published:>11.2%}{row.band.least:>12.1%}"
+            f"{row.band.most:>8.1%}{row.residual_s * 1e3:>13.2f}{row.fitted:>7.1%}"
+            f"{error * 100:>+7.1f}"
+        )
+    return lines
+
+
+def _pattern(cluster: Cluster, algorithm: str, size: int, nbytes: int) -> str:
+    """Say who sends how much in an update of ``size`` ranks."""
+    if size == 1:
+        return "1 rank, no communication"
+    topology = forecast.place(cluster, size)
+    seen = forecast.traffic(algorithm, topology, PARAMETERS, nbytes // PARAMETERS)
+    return f"{topology.describe()}; {seen.steps} steps, {seen.nbytes:,} bytes a rank"

@@ -1,0 +1,108 @@
+"""Show recipes: all in a table, or one with the source of each of its values.
+
+    python -m trainer.recipes
+    python -m trainer.recipes mikami2018_exp2
+    python -m trainer.recipes mikami2018_exp2 --workers 2176
+
+With ``--workers`` the plan for so many ranks follows, and the ranks need not exist.
+"""
+
+import argparse
+import sys
+
+from collectives import CollectiveError, InvalidArgument
+from trainer import course, outlook, phases, recipe
+from trainer.recipe import IMAGENET, Recipe
+
+KINDS = {"rmsprop_warmup": "RMSprop -> SGD", "lars": "LARS", "lamb": "LAMB"}
+COLUMNS = (22, 16, 11, 41, 22)  # widths, of all but the last
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.recipes", description="Show the recipes."
+    )
+    parser.add_argument("recipe", nargs="?", help="name; none: all in a table")
+    parser.add_argument("--workers", type=int, help="print the plan for so many ranks")
+    options = parser.parse_args(argv)
+    try:
+        lines = (
+            table() if options.recipe is None else one(options.recipe, options.workers)
+        )
+    except CollectiveError as error:
+        print(f"trainer.recipes: {error}", file=sys.stderr)
+        return 2
+    for line in lines:
+        print(line)
+    return 0
+
+
+def table() -> list[str]:
+    """Return one line for each recipe, and for each of its variants."""
+    heads = ("recipe", "images", "workers x n", "optimiser, rate", "wd/smooth/BN span")
+    lines = [_row(*heads, "published")]
+    for module in recipe.names():
+        for name in (module, *recipe.variants(module)):
+            lines.append(_row(name, *describe(recipe.load(name))))
+    return lines
+
+
+def _row(*cells: str) -> str:
+    padded = [f"{cell:<{n}}" for cell, n in zip(cells, COLUMNS, strict=False)]
+    return " ".join([*padded, cells[-1]])
+
+
+def describe(values: Recipe) -> tuple[str, ...]:
+    """Return the cells of a recipe: batch, workers, rate, regularisation, results."""
+    optimizer, known = values.optimizer, values.published
+    parts = phases.of(values, known.workers or 1)
+    fixed = bool(values.batch.phases or known.workers)
+    batches = list(dict.fromkeys(phase.batch for phase in parts))
+    batch = ",".join(f"{b >> 10}K" if b % 1024 == 0 else f"{b}" for b in batches)
+    workers = [f"{phase.workers if fixed else 'any'}" for phase in parts[:1]]
+    seen = [(values.bn.ghost or phase.per_worker) * values.bn.group for phase in parts]
+    spans = ",".join(map(str, dict.fromkeys(seen)))
+    decay = f"{optimizer.weight_decay:.3g}{'' if optimizer.decay_bn else ' not BN'}"
+    result = ", ".join(filter(None, (f"{known.top1} %" * bool(known.top1), known.time)))
+    return (
+        batch if fixed else "any",
+        f"{workers[0]} x {parts[0].per_worker}",
+        f"{_kind(values)} {optimizer.momentum:g}, {_rate(values)}",
+        f"{decay}/{values.label_smoothing:g}/{spans}",
+        result or "-",
+    )
+
+
+def _kind(values: Recipe) -> str:
+    optimizer = values.optimizer
+    if optimizer.kind == "sgd":
+        return "Nesterov" if optimizer.nesterov else "SGD"
+    return KINDS[optimizer.kind]
+
+
+def _rate(values: Recipe) -> str:
+    rate = values.lr
+    of = f"/{rate.reference_batch}" if rate.reference_batch == 256 else ""
+    warm = f" {rate.warmup_epochs:.3g} ep," if rate.warmup_epochs else ""
+    shape = {
+        "steps": "at " + "/".join(f"{drop:g}" for drop in rate.drops),
+        "poly": f"poly {rate.power:g}",
+    }.get(rate.shape, rate.shape)
+    return f"{values.optimizer.lr:g}{of},{warm} {shape}"
+
+
+def one(recipe_name: str, workers: int | None) -> list[str]:
+    """Return a recipe's values and their sources, and its plan for ``workers``."""
+    values = recipe.load(recipe_name)
+    lines = [*outlook.published_lines(values), "", *course.values_table(values)]
+    if workers is None:
+        return lines
+    if workers < 1:
+        raise InvalidArgument(f"--workers: got {workers}, expected at least 1")
+    plan = course.tables(values, workers, IMAGENET)
+    return [*lines, "", f"plan for {workers} ranks", *plan]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
