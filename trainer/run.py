@@ -85,11 +85,11 @@ def execute(run: Any) -> int:
     recorder = run.recorder
     try:
         finished = loop.train(run)
-        run.trace.write()
         if finished:
             tell_result(run)
         else:
             recorder.line("interrupted; go on with --resume auto")
+        run.trace.write()
     finally:
         recorder.close()
     return 0 if finished else EXIT_INTERRUPTED

@@ -89,9 +89,10 @@ def test_a_stopped_run_continues_to_the_same_bits(tmp_path, steps):
 
 
 def test_a_signal_ends_the_run_after_the_update(tmp_path):
-    run = start(tmp_path)
+    run = start(tmp_path, "--trace", str(tmp_path / "trace.json"))
     run.interrupt.requested = True
     assert execute(run) == 75
+    assert '"name":"update"' in (tmp_path / "trace.json").read_text("utf-8")
     assert state(tmp_path)["position"] == {"epoch": 0, "samples_seen": 128, "step": 1}
 
 
