@@ -18,6 +18,7 @@ READMES = sorted(
         ROOT / "README.rst",
         *ROOT.glob("*/README.rst"),
         ROOT / "bench/TOOLS.rst",
+        ROOT / "trainer/DATA.rst",
         ROOT / "collectives/GPUS.rst",
     ]
     if not path.parent.name.startswith(".")
