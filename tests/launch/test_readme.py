@@ -20,6 +20,7 @@ READMES = sorted(
         ROOT / "bench/TOOLS.rst",
         ROOT / "trainer/DATA.rst",
         ROOT / "collectives/GPUS.rst",
+        ROOT / "trainer/LOGS.rst",
     ]
     if not path.parent.name.startswith(".")
 )

@@ -148,6 +148,19 @@ def test_a_recipe_is_trained_by_all_its_fields_or_not_at_all(name):
         assert f"{path}={recipe.show(values[path])}" in text
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--log", "tensorboard,comet"], "--log: got 'comet', expected some of mlflow"),
+        (["--progress", "dots"], "--progress: got 'dots', expected one of lines, bar"),
+    ],
+)
+def test_what_is_not_known_to_show_or_log_is_refused(flags, message):
+    pytest.importorskip("tensorboard")
+    with pytest.raises(InvalidArgument, match=message):
+        parse(flags)
+
+
 def test_he_and_goyal_are_trained():
     for name in ("he2016", "goyal2017"):
         assert parse(["--recipe", name]).name == name
