@@ -42,7 +42,9 @@ __device__ bool less(float a, float b) {
         : "=r"(c) : "f"(a), "f"(b));
     return c;
 }
-__device__ bool is_nan(float a) { return (__float_as_uint(a) & 0x7fffffff) > 0x7f800000; }
+__device__ bool is_nan(float a) {
+    return (__float_as_uint(a) & 0x7fffffff) > 0x7f800000;
+}
 __device__ double plus(double a, double b) { return a + b; }
 __device__ double times(double a, double b) { return a * b; }
 __device__ bool less(double a, double b) { return a < b; }

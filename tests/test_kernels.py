@@ -84,12 +84,15 @@ def written(monkeypatch):
                 parameters.append(f"{kind}{C[dtype]} *{x}_")
                 elements.append(f"{kind}{C[dtype]} &{x} = {x}_[i];")
         assert name not in sources
-        sources[name] = operation, SOURCE.format(
-            name=name,
-            preamble=preamble,
-            parameters=", ".join(parameters),
-            elements=" ".join(elements),
-            operation=operation,
+        sources[name] = (
+            operation,
+            SOURCE.format(
+                name=name,
+                preamble=preamble,
+                parameters=", ".join(parameters),
+                elements=" ".join(elements),
+                operation=operation,
+            ),
         )
         return lambda *arrays: None
 
