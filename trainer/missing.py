@@ -24,9 +24,7 @@ WORKING: dict[str, tuple[Any, ...]] = {
     "bn.decay": (0.9,),
     "bn.eps": (1e-5,),
     "bn.evaluate": ("moving",),
-    "images.crop": ("area",),
     "images.ramp": ((),),
-    "images.test_size": (0,),
     "images.test_flip": (False,),
 }
 
