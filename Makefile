@@ -78,7 +78,7 @@ tune-all: $(foreach lane,$(LANES),$(VENV_$(lane))/installed)
 test: test-pure test-pythons test-mpi test-openmpi test-impi test-launch test-large
 
 test-pure: $(VENV)/installed
-	timeout 300 $(VENV)/bin/python $(PYTEST) tests \
+	timeout 900 $(VENV)/bin/python $(PYTEST) tests \
 	    --ignore tests/mpi --ignore tests/gpu --ignore tests/launch --ignore tests/large
 
 test-pythons:
@@ -88,7 +88,7 @@ test-pythons:
 	    test -e $$venv/installed || { $$python -m venv $$venv; \
 	    $$venv/bin/python -m pip install -q -c constraints.txt numpy pytest \
 	    pytest-timeout hypothesis; touch $$venv/installed; }; \
-	    timeout 300 $$venv/bin/python $(PYTEST) tests --ignore tests/trainer \
+	    timeout 600 $$venv/bin/python $(PYTEST) tests --ignore tests/trainer \
 	    --ignore tests/mpi --ignore tests/gpu --ignore tests/launch --ignore tests/large; done
 
 test-large: $(VENV)/installed
@@ -96,7 +96,7 @@ test-large: $(VENV)/installed
 
 test-mpi: $(VENV)/installed
 	set -e; for n in $(RANKS); do echo "== $(MPI), $$n ranks"; \
-	    timeout -k 10 400 $(LAUNCH) -n $$n \
+	    timeout -k 10 900 $(LAUNCH) -n $$n \
 	    $(VENV)/bin/python $(PYTEST) --only-mpi tests/mpi; done
 
 test-openmpi test-impi: test-%:
@@ -144,7 +144,7 @@ gpu-bench:
 	told
 
 test-launch: $(VENV)/installed $(VENV_mpich)/installed $(VENV_openmpi)/installed
-	timeout -k 10 900 $(VENV)/bin/python $(PYTEST) tests/launch
+	timeout -k 10 1500 $(VENV)/bin/python $(PYTEST) tests/launch
 
 lint: $(VENV)/installed $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
