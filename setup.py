@@ -8,6 +8,9 @@ TRAIN = ["torch>=2.4"]
 DATA = ["simplejpeg>=1.8", "pillow"]
 DEMO = ["scikit-learn"]
 PLOT = ["matplotlib"]
+RICH = ["rich>=13"]
+SAFETENSORS = ["safetensors>=0.4"]
+TENSORBOARD = ["tensorboard>=2.15"]
 TEST = [
     "pytest>=8",
     "pytest-mpi>=0.6",
@@ -16,6 +19,9 @@ TEST = [
     "coverage",
     "docutils",
     *PLOT,
+    *RICH,
+    *SAFETENSORS,
+    *TENSORBOARD,
 ]
 
 setup(
@@ -49,7 +55,12 @@ setup(
         "demo": DEMO,
         "dali": ["nvidia-dali-cuda120"],
         "plot": PLOT,
-        "tensorboard": ["tensorboard"],
+        "rich": RICH,
+        "safetensors": SAFETENSORS,
+        "tensorboard": TENSORBOARD,
+        "wandb": ["wandb>=0.19"],
+        "mlflow": ["mlflow>=3"],
+        "mlperf": ["mlperf-logging>=4"],
         "jax": ["jax", "ml_dtypes"],
         "nvrtc": ["nvidia-cuda-nvrtc-cu12"],  # compiles our kernels without a GPU
         "test": TEST,

@@ -1,12 +1,15 @@
-"""Ping-pong: how long a message takes between two ranks, half a round trip.
+"""Ping-pong: how long a message takes between two ranks, and what clocks differ by.
 
-All pairs play at once, as they do in a ring.  The median over turns of the slowest pair
-is what counts; a turn is several round trips, since ranks do not leave a barrier at the
-same time.
+*Time*, half a round trip: all pairs play at once, as they do in a ring.  The median
+over turns of the slowest pair is what counts; a turn is several round trips, since
+ranks do not leave a barrier at the same time.
+
+*Clocks*: rank 0 asks each rank in turn what time it is.  The answer was given at some
+moment of the round trip, so the shortest one says most.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +21,7 @@ LONG = 1 << 16  # bytes
 WARMUP = 3
 TURNS, TRIPS = 30, 20  # of short messages
 TURNS_LONG, TRIPS_LONG = 10, 3
+QUESTIONS = 16  # to each rank about its clock
 IDLE_S = 1e-4  # a rank that does not play leaves its core to the others
 
 
@@ -64,3 +68,38 @@ def half_round_trip(mpi: Any, pairs: list[tuple[int, int]], nbytes: int) -> floa
             seconds[i] = (time.perf_counter() - before) / 2 / trips
     mpi.Allreduce(MPI.IN_PLACE, seconds, MPI.MAX)
     return float(np.median(seconds))
+
+
+def clock_offset(
+    mpi: Any, clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, float]:
+    """Return by how many seconds this rank's clock is ahead of rank 0's, and the error.
+
+        rank 0    asked |------------------------| answered
+        rank r                 `-> its time -'
+
+    The answer is taken to be given in the middle: that is wrong by half of the round
+    trip at most.  All ranks call this together; on rank 0 both numbers are 0.
+    """
+    found = np.zeros(2)
+    time_there = np.zeros(1)
+    for rank in range(1, mpi.size):
+        if mpi.rank == 0:
+            found[1] = np.inf
+            for _ in range(QUESTIONS):
+                asked = clock()
+                mpi.Send(time_there, rank)
+                mpi.Recv(time_there, rank)
+                answered = clock()
+                error = (answered - asked) / 2
+                if error < found[1]:
+                    found[:] = time_there[0] - (asked + answered) / 2, error
+            mpi.Send(found, rank)
+            found[:] = 0
+        elif mpi.rank == rank:
+            for _ in range(QUESTIONS):
+                mpi.Recv(time_there, 0)
+                time_there[0] = clock()
+                mpi.Send(time_there, 0)
+            mpi.Recv(found, 0)
+    return float(found[0]), float(found[1])

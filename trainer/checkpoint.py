@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from collectives import InvalidArgument
+from trainer import adapter
 
 SCHEMA = 1
 LATEST = "latest"
@@ -58,6 +59,7 @@ def set_aside(output: str) -> Path | None:
     left = [folder / name for name in ("metrics.jsonl", "config.yaml", LATEST)]
     left = [path for path in left if path.exists()]
     left += folder.glob("checkpoint-*.pt")
+    left += folder.glob(adapter.FOLDER)
     if not left:
         return None
     names = (folder / f"earlier-{n}" for n in count(1))
@@ -74,19 +76,22 @@ def find(output: str, resume: str) -> Path | None:
     Raises:
         InvalidArgument: ``resume`` is neither "auto" nor an existing checkpoint.
     """
-    folder = Path(output) if resume == "auto" else Path(resume)
-    if folder.is_dir():
-        pointer = folder / LATEST
-        if pointer.is_file():
-            return folder / pointer.read_text("utf-8")
-    elif folder.is_file():
-        return folder
-    if resume == "auto":
-        return None
+    found = locate(output if resume == "auto" else resume)
+    if found is not None or resume == "auto":
+        return found
     raise InvalidArgument(
         f"--resume: no checkpoint at {resume}; expected a checkpoint-*.pt, the output "
         "directory of a run, or auto"
     )
+
+
+def locate(place: str) -> Path | None:
+    """Return the file at ``place``, or the last one of a run whose output that is."""
+    path = Path(place)
+    if path.is_dir():
+        pointer = path / LATEST
+        return path / pointer.read_text("utf-8") if pointer.is_file() else None
+    return path if path.is_file() else None
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -98,11 +103,11 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise InvalidArgument(f"--resume: {path} cannot be read: {error}") from error
+        raise InvalidArgument(f"checkpoint {path} cannot be read: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise InvalidArgument(
-            f"--resume: {path} has schema {schema}, expected {SCHEMA}"
+            f"checkpoint {path} has schema {schema}, expected {SCHEMA}"
         )
     return content
 

@@ -29,6 +29,8 @@ from trainer.record import Recorder
 from trainer.reducer import Reducer
 from trainer.sampler import Sampler
 from trainer.settings import Settings
+from trainer.stragglers import Stragglers
+from trainer.trace import OFF, Off, Trace
 
 
 class Diverged(ArithmeticError):
@@ -45,12 +47,15 @@ class Training:
     optimizer: torch.optim.Optimizer
     reducer: Reducer
     sampler: Sampler
+    test_images: int
     batches: Iterable[Batch]
     test_batches: Iterable[Batch]
     place: Place
     precision: Precision
     recorder: Recorder
     interrupt: Interrupt
+    stragglers: Stragglers
+    trace: Trace | Off = OFF
     epoch: int = 0
     samples_seen: int = 0  # of this epoch, by all ranks
     step: int = 0  # updates since the first epoch
@@ -58,6 +63,11 @@ class Training:
     seconds: float = 0.0  # spent in updates
     interrupted: bool = False  # a signal reached some rank
     result: dict[str, float] = field(default_factory=dict)  # of the last evaluation
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs since the first, with the part of this one."""
+        return self.epoch + self.samples_seen / self.sampler.usable
 
 
 def train(run: Training) -> bool:
@@ -70,14 +80,14 @@ def train(run: Training) -> bool:
     epochs = settings.recipe.epochs
     while run.epoch < epochs:
         if not _train_epoch(run):
-            state.save(run)
+            _save(run)
             if not run.interrupted:
                 _evaluate(run)
             return not run.interrupted
         run.epoch, run.samples_seen = run.epoch + 1, 0
         _evaluate(run)
         if run.epoch % settings.checkpoint_every == 0 or run.epoch == epochs:
-            state.save(run)
+            _save(run)
     if not run.result:
         _evaluate(run)
     return True
@@ -94,7 +104,8 @@ def _train_epoch(run: Training) -> bool:
     while run.samples_seen + batch <= run.sampler.count:
         begin = perf_counter()
         rate = _set_rate(run)
-        loss, run.interrupted = _update(run, microbatches)
+        with run.trace.span("update", update=run.step):
+            loss, run.interrupted = _update(run, microbatches)
         run.seconds += perf_counter() - begin
         run.samples_seen += batch
         run.images += batch
@@ -115,8 +126,7 @@ def _train_epoch(run: Training) -> bool:
 
 def _set_rate(run: Training) -> float:
     values = run.settings.recipe
-    epoch = run.epoch + run.samples_seen / run.sampler.usable
-    at = lr.span_epoch(values, epoch=epoch, epochs=values.epochs)
+    at = lr.span_epoch(values, epoch=run.epochs_done, epochs=values.epochs)
     rate = lr.rate(values, batch=run.sampler.batch, epoch=at)
     optim.set_rate(run.optimizer, rate)
     return rate
@@ -128,25 +138,33 @@ def _update(run: Training, microbatches: Iterator[Batch]) -> tuple[float, bool]:
     Raises:
         Diverged: on all ranks, when the loss is infinite or not a number.
     """
-    accumulation = run.sampler.accumulation
+    accumulation, trace = run.sampler.accumulation, run.trace
+    begin, waited_before = perf_counter(), run.reducer.waited_s
     readings, scaled = [], run.precision.scaled
     scale = run.place.fetch(run.precision.current()) if scaled else None
     run.reducer.zero_grad()
     for index in range(accumulation):
-        images, labels = next(microbatches)
+        with trace.span("data"):
+            images, labels = next(microbatches)
         last = index == accumulation - 1
         with nullcontext() if last else run.reducer.no_sync():
-            with run.precision.autocast():
+            with trace.span("forward"), run.precision.autocast():
                 scores = run.model(images)
                 loss = functional.cross_entropy(scores, labels) / accumulation
             readings.append(run.place.fetch(loss))
-            run.precision.backward(loss)
-    run.reducer.finish()
-    run.precision.step(run.optimizer)
+            with trace.span("backward"):
+                run.precision.backward(loss)
+    computed_s = perf_counter() - begin
+    with trace.span("wait for gradients"):
+        run.reducer.finish()
+    run.stragglers.note(computed_s, run.reducer.waited_s - waited_before)
+    with trace.span("optimizer"):
+        run.precision.step(run.optimizer)
     if scale is not None:
         run.precision.note(scale())
     mine = [sum(read() for read in readings), run.interrupt.requested]
-    mean_loss, stop = run.comm.allreduce(np.array(mine, np.float64), op="mean")
+    with trace.span("mean loss"):
+        mean_loss, stop = run.comm.allreduce(np.array(mine, np.float64), op="mean")
     if not np.isfinite(mean_loss):
         raise Diverged(
             f"the loss is {mean_loss} at update {run.step} (epoch {run.epoch}); try a "
@@ -156,9 +174,12 @@ def _update(run: Training, microbatches: Iterator[Batch]) -> tuple[float, bool]:
 
 
 def _log_step(run: Training, loss: float, rate: float, speed: float) -> None:
+    """Tell of an interval; all ranks compare their times."""
+    times = run.stragglers.compare()
     run.recorder.event(
         "step",
         epoch=run.epoch,
+        epochs_done=run.epochs_done,
         step=run.step,
         samples_seen=run.samples_seen,
         loss=loss,
@@ -166,32 +187,32 @@ def _log_step(run: Training, loss: float, rate: float, speed: float) -> None:
         images_per_s=speed,
         allreduce_s=run.reducer.allreduce_s,
         waited_s=run.reducer.waited_s,
+        **times,
         **run.precision.told(),
     )
-    run.recorder.line(
-        f"epoch {run.epoch} step {run.step} loss {loss:.4f} lr {rate:.5g} "
-        f"{speed:.1f} images/s"
-    )
+
+
+def _save(run: Training) -> None:
+    with run.trace.span("checkpoint"):
+        state.save(run)
 
 
 def _evaluate(run: Training) -> None:
     """Evaluate, and tell the result."""
-    bn.synchronise(run.model, run.comm)
     begin = perf_counter()
-    result = evaluate.measure(
-        run.model, run.test_batches, run.comm, run.precision.autocast
-    )
+    with run.trace.span("evaluation"):
+        bn.synchronise(run.model, run.comm)
+        result = evaluate.measure(
+            run.model, run.test_batches, run.comm, run.precision.autocast
+        )
     run.result = {"top1": result.top1, "loss": result.loss}
     run.recorder.event(
         "eval",
         epoch=run.epoch,
+        epochs_done=run.epochs_done,
         step=run.step,
         correct=result.correct,
         count=result.count,
         seconds=perf_counter() - begin,
         **run.result,
-    )
-    run.recorder.line(
-        f"epoch {run.epoch} eval top1 {result.top1:.2f}% loss {result.loss:.4f} "
-        f"({result.correct} of {result.count})"
     )

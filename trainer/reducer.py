@@ -36,6 +36,7 @@ from collectives import InvalidArgument, ShapeMismatch
 from trainer import buckets
 from trainer.agree import first_difference
 from trainer.buckets import Bucket
+from trainer.trace import OFF, Off, Trace
 
 FIRST_BUCKET_BYTES = 1 << 20
 BUCKET_BYTES = 25 << 20
@@ -70,6 +71,7 @@ class Reducer:
         self.share = 1 / comm.size  # of each rank in the mean
         self.waited_s = 0.0  # this thread stood still for communication
         self.allreduce_s = 0.0  # the communication thread was busy
+        self.trace: Trace | Off = OFF  # gets each allreduce
         self._arrived: list[nn.Parameter] | None = []
         self._syncing = True
         self._views: dict[nn.Parameter, Tensor] = {}
@@ -242,11 +244,13 @@ class Reducer:
         """Add up the time some bucket was under way; they are carried out in turn."""
         now = perf_counter()
         end = 0.0
-        for started, done in self._times:
+        for index, (queued, done) in enumerate(self._times):
             if done is None:  # wait() may return before the callback has run
                 done = now
-            self.allreduce_s += max(0.0, done - max(started, end))
-            end = max(end, done)
+            begin, end = max(queued, end), max(end, done)
+            self.allreduce_s += max(0.0, end - begin)
+            about = {"bytes": buckets.nbytes(self.buckets[index].flat)}
+            self.trace.add(f"bucket {index}", begin, end, track="allreduce", **about)
 
     def _bucket_as_arrived(self) -> None:
         name_of = {parameter: name for name, parameter in self.named.items()}

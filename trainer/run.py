@@ -85,6 +85,7 @@ def execute(run: Any) -> int:
     recorder = run.recorder
     try:
         finished = loop.train(run)
+        run.trace.write()
         if finished:
             tell_result(run)
         else:
@@ -95,7 +96,10 @@ def execute(run: Any) -> int:
 
 
 def tell_result(run: Any) -> None:
-    """Write the final event and the final line."""
+    """Tell which ranks were slow, and how the run has ended; all ranks together."""
+    if run.comm.size > 1:
+        report = run.stragglers.report()
+        run.recorder.event("stragglers", step=run.step, **report)
     reducer, result = run.reducer, run.result
     speed = run.images / run.seconds if run.seconds else 0.0
     run.recorder.event(
@@ -108,10 +112,6 @@ def tell_result(run: Any) -> None:
         waited_s=reducer.waited_s,
         **run.precision.told(),
         **result,
-    )
-    run.recorder.line(
-        f"final top1={result['top1']:.2f}% loss={result['loss']:.4f} "
-        f"images/s={speed:.1f} allreduce={reducer.allreduce_s:.2f}s"
     )
 
 

@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from collectives import InvalidArgument
-from trainer import dataset, recipe, valid
+from trainer import adapter, console, dataset, recipe, valid
 from trainer.recipe import Recipe
 
 FIRST = {"recipe": "goyal2017", "data": "digits", "device": "cpu"}  # and their defaults
@@ -45,6 +45,9 @@ class Settings:
     workers: int
     max_steps: int | None
     log_every: int
+    log: str | None
+    progress: str
+    trace: str | None
     checkpoint_every: int
     keep: int
     dry_run: bool
@@ -168,6 +171,15 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str, base: Recipe) -
     add("--workers", type=int, default=0, help="data loading processes per rank")
     add("--max-steps", type=int | None, help="stop after these updates")
     add("--log-every", type=int, default=10, help="updates between two lines")
+    add(
+        "--log",
+        type=str | None,
+        help=f"other programs' logs, some of {','.join(adapter.names())}",
+    )
+    add("--progress", type=str, default="lines", help=" | ".join(console.PROGRESS))
+    add(
+        "--trace", type=str | None, help="file for ui.perfetto.dev: when ranks did what"
+    )
     add("--checkpoint-every", type=int, default=5, help="epochs between checkpoints")
     add("--keep", type=int, default=2, help="checkpoints to keep")
     add("--dry-run", action="store_true", help="print the plan and stop")
@@ -253,6 +265,9 @@ _PLAIN = (
     "workers",
     "max_steps",
     "log_every",
+    "log",
+    "progress",
+    "trace",
     "checkpoint_every",
     "keep",
     "dry_run",

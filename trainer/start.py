@@ -14,10 +14,13 @@ from typing import Any
 import torch
 
 from trainer import (
+    adapter,
     agree,
     checkpoint,
+    console,
     dataset,
     loader,
+    lr,
     memory,
     model,
     optim,
@@ -25,6 +28,7 @@ from trainer import (
     precision,
     recipe,
     state,
+    trace,
 )
 from trainer.dataset import Dataset
 from trainer.interrupt import Interrupt
@@ -35,6 +39,7 @@ from trainer.record import Recorder
 from trainer.reducer import Reducer
 from trainer.sampler import Sampler, TestSampler
 from trainer.settings import Settings, parse
+from trainer.stragglers import Stragglers
 
 
 def agree_on(comm: Any, argv: Sequence[str]) -> Settings:
@@ -54,7 +59,9 @@ def prepare(
     Raises:
         InvalidArgument: on all ranks, whichever rank found a mistake.
     """
-    recorder = Recorder(sys.stdout if comm.rank == 0 else None)
+    recorder = Recorder(
+        console.make(settings.progress, sys.stdout) if comm.rank == 0 else None
+    )
     if settings.dry_run:
         module = dataset.find(settings.data)
         count = module.count(settings.data_dir)
@@ -86,6 +93,7 @@ def prepare(
         state.restore(run, content)
         recorder.line(f"resumed at epoch {run.epoch}, update {run.step}")
     agree.on_root(comm, lambda: open_output(run, resumed=content is not None))
+    run.trace = run.reducer.trace = trace.start(comm, settings.trace)
     return run
 
 
@@ -170,33 +178,50 @@ def assemble(
         optimizer=optim.build(network, values.optimizer),
         reducer=reducer,
         sampler=sampler,
+        test_images=len(test),
         batches=feed(training, sampler),
         test_batches=feed(test, test_sampler),
         place=place,
         precision=Precision(values.precision, place.device.type),
         recorder=recorder,
         interrupt=interrupt,
+        stragglers=Stragglers(comm),
     )
 
 
 def open_output(run: Training, *, resumed: bool) -> None:
-    """Begin the output directory: metrics.jsonl and config.yaml."""
-    settings = run.settings
+    """Begin what is written: metrics.jsonl and config.yaml, other logs, the trace."""
+    settings, values = run.settings, run.settings.recipe
+    if settings.trace is not None:
+        trace.make_file(settings.trace)
     if not resumed:
         earlier = checkpoint.set_aside(settings.output)
         if earlier is not None:
             run.recorder.line(f"what an earlier run had left is in {earlier}")
-    run.recorder.open(settings.output, resumed=resumed)
+    logs = adapter.named(settings.log)
+    run.recorder.open(settings.output, resumed=resumed, logs=logs)
     Path(settings.output, "config.yaml").write_text(settings.yaml, encoding="utf-8")
     run.recorder.event(
         "config",
         recipe=settings.name,
         data=settings.data,
         ranks=run.comm.size,
-        settings=dict(recipe.flatten(settings.recipe)),
-        sources=dict(settings.recipe.sources),
+        seed=settings.seed,
+        settings=dict(recipe.flatten(values)),
+        sources=dict(values.sources),
+        batch=run.sampler.batch,
+        peak_lr=lr.scaled(
+            values.optimizer.lr,
+            batch=run.sampler.batch,
+            reference_batch=values.lr.reference_batch,
+        ),
+        train_images=run.sampler.count,
+        test_images=run.test_images,
         resumed=resumed,
+        epoch=run.epoch,
+        epochs_done=run.epochs_done,
         step=run.step,
+        max_steps=settings.max_steps,
     )
 
 

@@ -40,7 +40,6 @@ def save(run: Any) -> None:
         }
         checkpoint.write(path, content, keep=settings.keep)
         run.recorder.event("checkpoint", path=str(path), **position)
-        run.recorder.line(f"checkpoint {path}")
 
 
 def on_host(tree: Any) -> Any:

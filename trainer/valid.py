@@ -3,7 +3,7 @@
 from typing import Any
 
 from collectives import InvalidArgument, algorithms
-from trainer import missing, recipe
+from trainer import adapter, console, missing, recipe
 from trainer.fields import CHOICES
 from trainer.recipe import Recipe
 
@@ -23,6 +23,8 @@ def check(settings: Any) -> None:
     check_gpu(settings)
     check_numbers(settings)
     check_rate(settings.recipe)
+    adapter.named(settings.log)
+    console.check(settings.progress)
     if not settings.dry_run:
         missing.check(settings.name, settings.recipe)
 

@@ -49,7 +49,7 @@ def uninterrupted(mpiexec, tmp_path_factory):
     from conftest import call
 
     output = tmp_path_factory.mktemp("uninterrupted")
-    code, text = run(call, mpiexec, output)
+    code, text = run(call, mpiexec, output, "--trace", output / "trace.json")
     assert code == 0, text
     return final_state(output), output, text
 
@@ -66,6 +66,37 @@ def test_a_run_writes_its_metrics_and_ends_with_one_line(uninterrupted):
     assert events[-1]["step"] == 42
     evaluations = [event for event in events if event["event"] == "eval"]
     assert all(event["count"] == 360 for event in evaluations)
+
+
+def test_a_run_says_which_ranks_were_slow(uninterrupted):
+    _, output, text = uninterrupted
+    assert text.count("computing an update: mean") == 1
+    lines = (output / "metrics.jsonl").read_text("utf-8").splitlines()
+    events = [json.loads(line) for line in lines]
+    (report,) = (event for event in events if event["event"] == "stragglers")
+    assert report["updates"] == 42 and report["node"] == [0, 0, 0]
+    assert sum(report["intervals_slowest"]) == 11  # the last one is shorter
+    assert all(seconds > 0 for seconds in report["compute_s"])
+    steps = [event for event in events if event["event"] == "step"]
+    assert all(event["slowest_rank"] in range(3) for event in steps)
+
+
+def test_a_trace_has_all_spans_of_all_ranks(uninterrupted):
+    content = json.loads((uninterrupted[1] / "trace.json").read_text("utf-8"))
+    spans = [event for event in content["traceEvents"] if event["ph"] == "X"]
+    threads = {
+        event["tid"]: event["args"]["name"]
+        for event in content["traceEvents"]
+        if event["name"] == "thread_name"
+    }
+    for rank in range(3):
+        names = [s["name"] for s in spans if threads[s["tid"]] == f"rank {rank}"]
+        for name in ("update", "data", "forward", "backward", "wait for gradients"):
+            assert names.count(name) == 42
+        assert names.count("evaluation") == names.count("checkpoint") == 3
+        names = [s["name"] for s in spans if threads[s["tid"]].endswith("allreduce")]
+        assert names.count("bucket 0") == 3 * 42
+    assert content["otherData"]["spans_dropped"] == [0, 0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +134,7 @@ def interrupt(mpiexec, number, ranks, *arguments, output):
     first = []
     for line in process.stdout:
         first.append(line)
-        if line.startswith("epoch 0 step"):
+        if line.startswith("epoch 0."):
             break
     process.send_signal(number)
     rest, _ = process.communicate(timeout=120)

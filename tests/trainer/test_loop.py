@@ -44,6 +44,23 @@ def test_a_run_tells_each_step_evaluation_checkpoint_and_its_end(tmp_path, capsy
     assert "final top1=" in capsys.readouterr().out.splitlines()[-1]
 
 
+def test_a_run_feeds_other_programs_logs_and_sets_them_aside(tmp_path):
+    pytest.importorskip("tensorboard")
+    for _ in range(2):
+        execute(start(tmp_path, "--log", "tensorboard", "--max-steps", "1"))
+    for place in (tmp_path, tmp_path / "earlier-1"):
+        assert len(list((place / "log" / "tensorboard").iterdir())) == 1
+
+
+def test_a_run_traces_itself(tmp_path):
+    execute(start(tmp_path, "--trace", str(tmp_path / "trace.json")))
+    content = json.loads((tmp_path / "trace.json").read_text("utf-8"))
+    spans = [event["name"] for event in content["traceEvents"] if event["ph"] == "X"]
+    for name in ("update", "data", "forward", "backward", "optimizer"):
+        assert spans.count(name) == 22
+    assert spans.count("evaluation") == 2 and spans.count("checkpoint") == 1
+
+
 def test_the_rate_follows_the_recipe_at_every_update(tmp_path):
     execute(start(tmp_path, "--log-every", "1"))
     rates = [event["lr"] for event in events(tmp_path) if event["event"] == "step"]

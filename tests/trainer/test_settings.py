@@ -153,6 +153,19 @@ def test_he_and_goyal_are_trained():
         assert parse(["--recipe", name]).name == name
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--log", "tensorboard,comet"], "--log: got 'comet', expected some of mlflow"),
+        (["--progress", "dots"], "--progress: got 'dots', expected one of lines, bar"),
+    ],
+)
+def test_what_is_not_known_to_show_or_log_is_refused(flags, message):
+    pytest.importorskip("tensorboard")
+    with pytest.raises(InvalidArgument, match=message):
+        parse(flags)
+
+
 @pytest.mark.parametrize("path", missing.WORKING)
 def test_what_cannot_act_yet_is_a_field_whose_default_acts(path):
     assert dict(recipe.flatten(recipe.Recipe()))[path] in missing.WORKING[path]

@@ -1,0 +1,115 @@
+"""Export weights: ``python -m trainer.export CHECKPOINT OUT.safetensors``.
+
+CHECKPOINT is a file, or the output of a run, whose last one is taken.  The tensors have
+torchvision's names and shapes, so that of a ResNet-50
+
+    torchvision.models.resnet50().load_state_dict(safetensors.torch.load_file(path))
+
+takes them all.  torchvision strides in a block's 3x3 convolution (``v1.5``); a network
+of ``v1`` has the same names and another arithmetic, and the metadata says which it is.
+Running averages of ranks that differ are pooled as for an evaluation (`trainer.bn`).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from collectives import InvalidArgument
+from trainer import bn, checkpoint
+from trainer.interrupt import EXIT_USAGE
+from trainer.model import ResNet
+from trainer.recipe import Model
+
+RESNET50 = (3, 4, 6, 3)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.export",
+        description="Write the weights of a checkpoint for torchvision's resnet50.",
+    )
+    parser.add_argument("checkpoint", help="a checkpoint-*.pt, or the output of a run")
+    parser.add_argument("out", help="file to write, *.safetensors")
+    options = parser.parse_args(argv)
+    try:
+        told = export(options.checkpoint, options.out)
+    except (InvalidArgument, OSError) as error:
+        print(f"trainer.export: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    for key, value in told.items():
+        print(f"{key}: {value}")
+    return 0
+
+
+def export(source: str, out: str) -> dict[str, str]:
+    """Write the weights of a checkpoint, and return the metadata beside them.
+
+    Raises:
+        InvalidArgument: there is no such checkpoint, or safetensors is not installed.
+    """
+    try:
+        from safetensors.torch import save_file
+    except ImportError as error:
+        raise InvalidArgument(
+            "safetensors is not installed; pip install 'mpi-collectives[safetensors]'"
+        ) from error
+    path = checkpoint.locate(source)
+    if path is None:
+        raise InvalidArgument(
+            f"no checkpoint at {source}; expected a checkpoint-*.pt, or the output "
+            "directory of a run"
+        )
+    content = checkpoint.read(path)
+    told = metadata(content)
+    part = Path(f"{out}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    save_file(weights(content), part, metadata=told)
+    part.replace(out)
+    return told
+
+
+def weights(content: dict[str, Any]) -> dict[str, Tensor]:
+    """Return parameters and pooled running averages of a checkpoint, by name."""
+    network = built(content["config"])
+    network.load_state_dict(content["model"])
+    rows = content["buffers"]
+    if len(rows) > 1:
+        bn.unflatten(network, bn.pooled(bn.moments(rows).mean(0)))
+    return {name: t.contiguous() for name, t in network.state_dict().items()}
+
+
+def built(config: dict[str, Any]) -> ResNet:
+    """Return the network of a checkpoint's settings."""
+    prefix = "model."
+    fields = {
+        path.removeprefix(prefix): tuple(value) if isinstance(value, list) else value
+        for path, value in config.items()
+        if path.startswith(prefix)
+    }
+    return ResNet(Model(**fields))
+
+
+def metadata(content: dict[str, Any]) -> dict[str, str]:
+    """Return what a reader of the weights has to know, as text."""
+    config, position = content["config"], content["position"]
+    shape = (*config["model.blocks"], config["model.width"])
+    return {
+        "format": "pt",
+        "architecture": "resnet50" if shape == (*RESNET50, 64) else "resnet",
+        "blocks": ",".join(map(str, config["model.blocks"])),
+        "width": str(config["model.width"]),
+        "classes": str(config["model.classes"]),
+        "stride": config["model.stride"],
+        "data": config["data"],
+        "epoch": str(position["epoch"]),
+        "update": str(position["step"]),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
