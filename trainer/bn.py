@@ -14,6 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainer.fields import Norm
+
+
+def configure(model: nn.Module, config: Norm) -> None:
+    """Set eps and the decay of the running averages in all normalisations."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            module.eps, module.momentum = config.eps, 1 - config.decay
+
 
 def running(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
     """Return (mean, variance) of each normalisation that keeps running averages."""

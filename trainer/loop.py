@@ -125,10 +125,13 @@ def _train_epoch(run: Training) -> bool:
 
 
 def _set_rate(run: Training) -> float:
+    """Set what the next update needs to know of the position; return the rate."""
     values = run.settings.recipe
     at = lr.span_epoch(values, epoch=run.epochs_done, epochs=values.epochs)
     rate = lr.rate(values, batch=run.sampler.batch, epoch=at)
-    optim.set_rate(run.optimizer, rate)
+    optim.advance(run.optimizer, lr=rate, epoch=at)
+    if values.optimizer.form == "corrected_in_warmup":
+        optim.advance(run.optimizer, corrected=at < values.lr.warmup_epochs)
     return rate
 
 
@@ -150,7 +153,12 @@ def _update(run: Training, microbatches: Iterator[Batch]) -> tuple[float, bool]:
         with nullcontext() if last else run.reducer.no_sync():
             with trace.span("forward"), run.precision.autocast():
                 scores = run.model(images)
-                loss = functional.cross_entropy(scores, labels) / accumulation
+                loss = functional.cross_entropy(
+                    scores,
+                    labels,
+                    label_smoothing=run.settings.recipe.label_smoothing,
+                )
+                loss = loss / accumulation
             readings.append(run.place.fetch(loss))
             with trace.span("backward"):
                 run.precision.backward(loss)

@@ -16,6 +16,7 @@ import torch
 from trainer import (
     adapter,
     agree,
+    bn,
     checkpoint,
     console,
     dataset,
@@ -154,6 +155,7 @@ def assemble(
     network = agree.together(
         comm, lambda: model.build(values.model, seed=settings.seed)
     )
+    bn.configure(network, values.bn)
     for tensor in network.state_dict().values():
         comm.broadcast(tensor, root=0)
     place.hold(network)
@@ -175,7 +177,9 @@ def assemble(
         comm=comm,
         settings=settings,
         model=network,
-        optimizer=optim.build(network, values.optimizer),
+        optimizer=optim.build(
+            network, values.optimizer, lars=values.lars, rmsprop=values.rmsprop
+        ),
         reducer=reducer,
         sampler=sampler,
         test_images=len(test),
