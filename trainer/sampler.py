@@ -4,9 +4,11 @@ The permutation depends on (seed, epoch) only and is the same on every rank (Goy
 al., arXiv:1706.02677, remark 4).  A global batch is the next ``batch`` entries of it;
 rank r takes the r-th contiguous block of the batch, so that k ranks see what one rank
 sees that accumulates k microbatches.  The rest of an epoch that fills no batch is
-dropped: the next epoch's permutation brings other images to its end.
+dropped, as the next epoch's permutation brings other images to its end; or, if asked
+for, filled up with the epoch's first images.
 
-The state is (epoch, samples_seen).  Neither depends on the number of ranks.
+The state is (epoch, samples_seen).  Neither depends on the number of ranks, nor on the
+batch, which may change between epochs.
 """
 
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import numpy as np
 from collectives import InvalidArgument
 
 Key = tuple[int, int]  # (epoch, index): what a data set is asked for
+REMAINDERS = ("drop", "wrap")
 
 
 def permutation(count: int, *, seed: int, epoch: int) -> np.ndarray:
@@ -47,29 +50,66 @@ class Sampler:
         per_worker: int,
         seed: int,
         accumulation: int = 1,
+        remainder: str = "drop",
     ):
         """Cut epochs of ``count`` images for rank ``rank`` of ``size``.
 
+        ``remainder`` says what becomes of images that fill no batch at an epoch's end:
+        "drop", or "wrap": the epoch's first images fill it up.
+
         Raises:
-            InvalidArgument: an epoch does not fill one global batch.
+            InvalidArgument: an epoch does not fill one global batch, or ``remainder``
+                is neither.
         """
-        self.count, self.rank, self.seed = count, rank, seed
-        self.per_worker, self.accumulation = per_worker, accumulation
-        self.batch = size * per_worker * accumulation
-        self.epoch = self.samples_seen = 0
-        if self.batch > count:
+        if remainder not in REMAINDERS:
+            raise InvalidArgument(
+                f"sampler: got remainder {remainder!r}, expected one of "
+                f"{', '.join(REMAINDERS)}"
+            )
+        batch = size * per_worker * accumulation
+        if batch > count:
             most = count // (size * accumulation)
             cure = f"--batch.per_worker {most} or less, or " if most else ""
             raise InvalidArgument(
                 f"batch: {size} ranks * {per_worker} images * {accumulation} "
-                f"microbatches = {self.batch} images an update, but an epoch has "
+                f"microbatches = {batch} images an update, but an epoch has "
                 f"{count}; use {cure}fewer ranks or microbatches"
             )
+        self.count, self.rank, self.size, self.seed = count, rank, size, seed
+        self.wraps = remainder == "wrap"
+        self.epoch = self.samples_seen = 0
+        self.set_batch(batch, per_worker)
+
+    def set_batch(self, batch: int, per_worker: int) -> None:
+        """Have an update see ``batch`` images, from the next `start` on.
+
+        Its microbatches of ``per_worker`` images are shared in order: the first ranks
+        have one more where they do not divide evenly, the last ones none if there are
+        too few.
+
+        Raises:
+            InvalidArgument: the batch is no multiple of the microbatch, or larger than
+                an epoch.
+        """
+        if not 1 <= batch <= self.count or batch % per_worker:
+            raise InvalidArgument(
+                f"batch: got {batch} images an update in microbatches of {per_worker}; "
+                f"expected a multiple of these and at most an epoch's {self.count}"
+            )
+        self.batch, self.per_worker = batch, per_worker
+        each, rest = divmod(batch // per_worker, self.size)
+        self.accumulation = each + (self.rank < rest)
+        self.offset = (self.rank * each + min(self.rank, rest)) * per_worker
 
     @property
     def usable(self) -> int:
-        """Images of an epoch that fill global batches."""
-        return self.count // self.batch * self.batch
+        """Images that a whole epoch sees: what fills global batches."""
+        return self.updates(0) * self.batch
+
+    def updates(self, samples_seen: int) -> int:
+        """Return the number of updates left in an epoch after so many images."""
+        left = self.count - samples_seen
+        return max(0, -(-left // self.batch) if self.wraps else left // self.batch)
 
     def start(self, *, epoch: int, samples_seen: int = 0) -> None:
         """Let the next iteration begin at this position."""
@@ -77,19 +117,17 @@ class Sampler:
 
     def __len__(self) -> int:
         """Return the number of microbatches left in the epoch."""
-        return (self.count - self.samples_seen) // self.batch * self.accumulation
+        return self.updates(self.samples_seen) * self.accumulation
 
     def __iter__(self) -> Iterator[list[Key]]:
         """Yield this rank's microbatches, in order, to the end of the epoch."""
         order = permutation(self.count, seed=self.seed, epoch=self.epoch)
         share = self.per_worker * self.accumulation
-        first = self.samples_seen + self.rank * share
-        for start in range(
-            first, first + len(self) // self.accumulation * self.batch, self.batch
-        ):
-            for offset in range(start, start + share, self.per_worker):
-                chosen = order[offset : offset + self.per_worker]
-                yield [(self.epoch, int(index)) for index in chosen]
+        for update in range(self.updates(self.samples_seen)):
+            first = self.samples_seen + update * self.batch + self.offset
+            for start in range(first, first + share, self.per_worker):
+                places = np.arange(start, start + self.per_worker) % self.count
+                yield [(self.epoch, int(index)) for index in order[places]]
 
 
 class TestSampler:

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 from test_loop import events, start, state
+from torch import nn
 
 from collectives import InvalidArgument
 from trainer import optim, recipe, valid
 from trainer.fields import Lars, Model, Optimizer
 from trainer.model import build
+from trainer.precision import Precision
 from trainer.run import execute
 from trainer.settings import parse
 
@@ -18,9 +20,9 @@ KINDS = {
     "v": "--optimizer.form v",
     "corrected": "--optimizer.form corrected",
     "corrected_in_warmup": "--optimizer.form corrected_in_warmup",
-    "lars_v": "--optimizer.kind lars --optimizer.form v --optimizer.lr 20",
-    "lars_u": "--optimizer.kind lars --optimizer.lr 20 --lars.decay_in loss",
-    "lars_hybrid": "--optimizer.kind lars --optimizer.form hybrid --optimizer.lr 20",
+    "lars_v": "--optimizer.kind lars --optimizer.form v --optimizer.lr 5",
+    "lars_u": "--optimizer.kind lars --optimizer.lr 5 --lars.decay_in loss",
+    "lars_hybrid": "--optimizer.kind lars --optimizer.form hybrid --optimizer.lr 5",
     "rmsprop_warmup": "--optimizer.kind rmsprop_warmup",
     "lamb": "--optimizer.kind lamb --optimizer.lr 0.02 --lars.skip bn_bias",
 }
@@ -43,16 +45,23 @@ def test_a_stopped_run_of_any_kind_continues_to_the_same_bits(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["corrected", "lars_v", "rmsprop_warmup", "lamb"])
 def test_the_loss_falls_with_any_kind(tmp_path, kind):
-    more = ["--log-every", "1", "--epochs", "6", "--lr.warmup_epochs", "5"]
-    execute(start(tmp_path, *flags(kind), *more))
+    more = "--log-every 1 --epochs 5 --lr.warmup_epochs 0 --lr.shape constant"
+    execute(start(tmp_path, *flags(kind), *more.split(), "--batch.per_worker", "96"))
     losses = [event["loss"] for event in events(tmp_path) if event["event"] == "step"]
-    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    assert sum(losses[-5:]) < 0.97 * sum(losses[:5])
 
 
-def test_float16_skips_an_update_of_an_optimiser_that_is_not_fused(tmp_path):
-    execute(start(tmp_path, *flags("lars_v"), "--precision", "float16"))
-    steps = [event for event in events(tmp_path) if event["event"] == "step"]
-    assert steps and steps[-1]["loss"] < 3
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_what_overflows_is_skipped_by_an_optimiser_that_is_not_fused(bad):
+    layer = nn.Linear(2, 2, bias=False)
+    optimizer = optim.build(layer, Optimizer(kind="lars", form="v"))
+    computing = Precision("float16", "cpu")
+    before = layer.weight.detach().clone()
+    for factor, same in ((bad, True), (1.0, False)):
+        optimizer.zero_grad()
+        computing.backward(layer(torch.ones(1, 2)).sum() * factor)
+        computing.step(optimizer)
+        assert torch.equal(layer.weight, before) is same
 
 
 def groups(config, lars):
@@ -114,9 +123,12 @@ def test_labels_are_smoothed_in_training_only(tmp_path):
     for share in ("0", "0.5"):
         more = ["--label_smoothing", share, "--max-steps", "1", "--log-every", "1"]
         execute(start(tmp_path / share, *more, "--optimizer.lr", "1e-20"))
-    plain, smooth = (events(tmp_path / share) for share in ("0", "0.5"))
-    assert plain[1]["loss"] != smooth[1]["loss"]
-    assert plain[2]["loss"] == pytest.approx(smooth[2]["loss"], rel=1e-6)
+    plain, smooth = (
+        {event["event"]: event for event in events(tmp_path / share)}
+        for share in ("0", "0.5")
+    )
+    assert plain["step"]["loss"] != pytest.approx(smooth["step"]["loss"], rel=1e-6)
+    assert plain["eval"]["loss"] == pytest.approx(smooth["eval"]["loss"], rel=1e-9)
 
 
 def test_normalisation_takes_eps_and_decay_from_the_recipe(tmp_path):

@@ -85,6 +85,83 @@ def test_more_ranks_than_images_are_refused_with_another_cure():
         Sampler(COUNT, rank=0, size=104, per_worker=1, seed=1)
 
 
+def phased(size, batch, per_worker, *, epoch=0, seen=0, remainder="drop"):
+    """Return [rank][microbatch] = indices of an epoch with another batch."""
+    every = []
+    for rank in range(size):
+        sampler = Sampler(
+            COUNT, rank=rank, size=size, per_worker=1, seed=1, remainder=remainder
+        )
+        sampler.set_batch(batch, per_worker)
+        sampler.start(epoch=epoch, samples_seen=seen)
+        batches = [[index for _, index in keys] for keys in sampler]
+        assert len(batches) == len(sampler)
+        assert sampler.usable == sampler.updates(0) * batch
+        every.append(batches)
+    return every
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+@pytest.mark.parametrize(("batch", "per_worker"), [(12, 2), (20, 4), (7, 7), (100, 4)])
+def test_any_number_of_ranks_shares_a_batch_in_the_same_microbatches(
+    size, batch, per_worker
+):
+    order = permutation(COUNT, seed=1, epoch=0)
+    every = phased(size, batch, per_worker)
+    shares = [len(batches) // (COUNT // batch) for batches in every]
+    assert sum(shares) == batch // per_worker
+    assert shares == sorted(shares, reverse=True) and shares[0] - shares[-1] <= 1
+    for update in range(COUNT // batch):
+        seen = [
+            index
+            for batches, share in zip(every, shares, strict=True)
+            for microbatch in batches[update * share : (update + 1) * share]
+            for index in microbatch
+        ]
+        assert seen == order[update * batch : (update + 1) * batch].tolist()
+
+
+def test_a_batch_may_change_between_epochs_and_an_epoch_continues_with_another():
+    sampler = Sampler(COUNT, rank=0, size=1, per_worker=10, seed=1)
+    first = [keys for keys in sampler][:3]
+    sampler.set_batch(20, 5)
+    sampler.start(epoch=0, samples_seen=30)
+    rest = list(sampler)
+    used = [index for keys in first + rest for _, index in keys]
+    assert len(set(used)) == len(used) == 30 + 60
+    assert {len(keys) for keys in rest} == {5}
+
+
+@pytest.mark.parametrize(("batch", "per_worker"), [(10, 4), (104, 1), (0, 1), (200, 8)])
+def test_a_batch_that_cannot_be_cut_is_refused(batch, per_worker):
+    sampler = Sampler(COUNT, rank=0, size=1, per_worker=4, seed=1)
+    with pytest.raises(InvalidArgument, match="multiple of these and at most .* 103"):
+        sampler.set_batch(batch, per_worker)
+    assert sampler.batch == 4
+
+
+@pytest.mark.parametrize("size", range(1, 6))
+def test_wrapping_fills_the_last_batch_with_the_first_images(size):
+    used = flat(phased(size, 20, 2, remainder="wrap"))
+    order = permutation(COUNT, seed=1, epoch=0)
+    assert sorted(used) == sorted([*order, *order[:17]])
+
+
+@pytest.mark.parametrize(("seen", "drop", "wrap"), [(0, 5, 6), (100, 0, 1), (103, 0, 0),
+                                                    (120, 0, 0)])  # fmt: skip
+def test_updates_left_end_with_the_images(seen, drop, wrap):
+    for remainder, expected in (("drop", drop), ("wrap", wrap)):
+        sampler = Sampler(
+            COUNT, rank=0, size=1, per_worker=20, seed=1, remainder=remainder
+        )
+        assert sampler.updates(seen) == expected
+
+
+def test_an_unknown_remainder_is_refused():
+    with pytest.raises(InvalidArgument, match="'pad', expected one of drop, wrap"):
+        Sampler(COUNT, rank=0, size=1, per_worker=1, seed=1, remainder="pad")
+
+
 @pytest.mark.parametrize("size", range(1, 9))
 def test_each_test_image_is_evaluated_once(size):
     parts = [
