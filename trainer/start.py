@@ -19,12 +19,14 @@ from trainer import (
     bn,
     checkpoint,
     console,
+    course,
     dataset,
     loader,
     lr,
     memory,
     model,
     optim,
+    phases,
     plan,
     precision,
     recipe,
@@ -129,16 +131,28 @@ def load(settings: Settings) -> tuple[Dataset, Dataset]:
 
 
 def cut(settings: Settings, comm: Any, count: int) -> Sampler:
-    """Return this rank's part of epochs of ``count`` images."""
+    """Return this rank's part of epochs of ``count`` images, as the run begins.
+
+    Raises:
+        InvalidArgument: an epoch does not fill the batch of a phase, or a batch asks
+            for a momentum that cannot be.
+    """
     batch = settings.recipe.batch
-    return Sampler(
+    images, times = batch.per_worker, batch.accumulation
+    if batch.phases:
+        images = times = 1
+    sampler = Sampler(
         count,
         rank=comm.rank,
         size=comm.size,
-        per_worker=batch.per_worker,
-        accumulation=batch.accumulation,
+        per_worker=images,
+        accumulation=times,
         seed=settings.seed,
     )
+    for phase in reversed(phases.of(settings.recipe, comm.size)):
+        course.momentum(settings.recipe, phase)
+        sampler.set_batch(phase.batch, phase.per_worker)
+    return sampler
 
 
 def assemble(
@@ -181,6 +195,7 @@ def assemble(
             network, values.optimizer, lars=values.lars, rmsprop=values.rmsprop
         ),
         reducer=reducer,
+        phases=phases.of(values, comm.size),
         sampler=sampler,
         test_images=len(test),
         batches=feed(training, sampler),
@@ -214,11 +229,7 @@ def open_output(run: Training, *, resumed: bool) -> None:
         settings=dict(recipe.flatten(values)),
         sources=dict(values.sources),
         batch=run.sampler.batch,
-        peak_lr=lr.scaled(
-            values.optimizer.lr,
-            batch=run.sampler.batch,
-            reference_batch=values.lr.reference_batch,
-        ),
+        peak_lr=lr.peak(values, batch=run.phases[0].batch),
         train_images=run.sampler.count,
         test_images=run.test_images,
         resumed=resumed,
