@@ -120,14 +120,14 @@ endef
 
 gpu-tests:
 	@$(GPU_PARTS); \
-	part 150 1 $(PYTEST) --only-mpi tests/gpu; \
-	part 120 2 $(PYTEST) --only-mpi tests/gpu; \
-	part 120 4 $(PYTEST) --only-mpi tests/gpu; \
+	part 240 1 $(PYTEST) --only-mpi tests/gpu; \
+	part 100 2 $(PYTEST) --only-mpi tests/gpu; \
+	part 100 4 $(PYTEST) --only-mpi tests/gpu; \
 	export NCCL_SHARED=hosts; \
-	part 70 2 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
-	part 70 4 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
+	part 55 2 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
+	part 55 4 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
 	export NCCL_SHARED=together; \
-	part 60 2 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
+	part 50 2 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
 	told
 
 gpu-bench:

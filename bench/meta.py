@@ -17,15 +17,21 @@ from collectives import host
 
 
 def describe(
-    options: Any, layout: str, left_out: dict[str, str], command: Sequence[str]
+    options: Any,
+    layout: str,
+    left_out: dict[str, str],
+    command: Sequence[str],
+    *,
+    mpi: bool = True,
 ) -> dict[str, Any]:
     """Return command, date, layout of the ranks, hardware, versions and options.
 
     ``left_out`` tells why algorithms that were asked for do not take part.  Where
-    ``options.device`` is ``cuda``, it describes the current GPU too.
+    ``options.device`` is ``cuda``, it describes the current GPU too.  ``mpi``: whether
+    MPI takes part; what does not need it must not load it.
     """
     hardware: dict[str, Any] = {"cpu": host.processor(), "cores": os.cpu_count()}
-    found = versions()
+    found = versions(mpi=mpi)
     if getattr(options, "device", "cpu") == "cuda":
         hardware |= graphics()
         found |= cuda_versions()
@@ -41,15 +47,15 @@ def describe(
     }
 
 
-def versions() -> dict[str, str]:
+def versions(*, mpi: bool = True) -> dict[str, str]:
     """Return the versions of what takes part; torch's where it is loaded."""
     found = {
         "collectives": collectives.__version__,
         "python": platform.python_version(),
         "numpy": installed("numpy"),
-        "mpi4py": installed("mpi4py"),
-        "mpi": host.library(),
     }
+    if mpi:
+        found |= {"mpi4py": installed("mpi4py"), "mpi": host.library()}
     torch = sys.modules.get("torch")
     if torch is not None:
         found["torch"] = str(torch.__version__)

@@ -422,7 +422,7 @@ class PersistentAllreduce:
             call = prepare_allreduce(end, x, op, out=x, **options)
             return call.kind.signature, call
 
-        self.call: Allreduce = comm._block(end.agreed("plan", prepare))
+        self.call: Allreduce = comm._block(end.agreed("plan", prepare), x)
 
     def run(self) -> Any:
         """Reduce the array in place, and return it."""

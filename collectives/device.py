@@ -27,6 +27,9 @@ EXTRAS = (
 
 def on_device(x: Any) -> bool:
     """Say whether ``x`` lies in the memory of a GPU."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):
+        return bool(x.is_cuda)  # the interface raises of one that requires grad
     return hasattr(x, "__cuda_array_interface__")
 
 
@@ -202,7 +205,8 @@ class Ordered:
     def let_go(self) -> None:
         """Drop what was held: it goes back to the caller's stream, which waits."""
         if self.held and self.ended is not None:
-            self.came.stream.wait_event(self.ended)
+            with self.queue.gpu:  # each has a default stream, and all have address 0
+                self.came.stream.wait_event(self.ended)
             self.held.clear()
 
     def __del__(self) -> None:

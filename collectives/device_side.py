@@ -41,7 +41,8 @@ class DeviceSide:
         try:
             if self.queue is None:
                 self.queue = Queue(device.number(x))
-            came = device.caller(x)
+            with self.queue.gpu:  # an event is of the GPU that is current
+                came = device.caller(x)
         except CollectiveError:  # the operation will come upon it, and tell all ranks
             return self.end.guarded(operation, result)
         guarded = self.end.guarded(self.acquainted(x, operation), result)

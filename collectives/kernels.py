@@ -4,6 +4,10 @@ They go to the current stream.  Half types are computed in float32 and rounded o
 nearest even, as on the host; they are stored as words of 16 bits, which need none of
 CUDA's headers.  What comes one after the other is one kernel: memory is read and
 written once, and by four halves at a time where they lie so.
+
+An output may be an input's memory, and CuPy has both names refer to the element there:
+so a kernel assigns an output once, when it has read all.  CuPy has float32 numbers
+below 2**-126 taken for zero (``-ftz=true``); instructions that are written out do not.
 """
 
 from collections.abc import Sequence
@@ -15,12 +19,49 @@ from .device import library
 
 UFUNCS = {"sum": "add", "prod": "multiply", "min": "minimum", "max": "maximum"}
 WORDS = {
-    "sum": "a + b",
-    "prod": "a * b",
-    "min": "a != a ? a : b != b ? b : a < b ? a : b",  # NaN propagates
-    "max": "a != a ? a : b != b ? b : a > b ? a : b",
+    "sum": "plus(a, b)",
+    "prod": "times(a, b)",
+    "min": "is_nan(a) ? a : is_nan(b) ? b : less(a, b) ? a : b",  # NaN propagates
+    "max": "is_nan(a) ? a : is_nan(b) ? b : less(b, a) ? a : b",
 }
 C = {"float32": "float", "float64": "double"}
+ARITHMETIC = r"""
+__device__ float plus(float a, float b) {
+    float c;
+    asm("add.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+    return c;
+}
+__device__ float times(float a, float b) {
+    float c;
+    asm("mul.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+    return c;
+}
+__device__ bool less(float a, float b) {
+    int c;
+    asm("{ .reg .pred p; setp.lt.f32 p, %1, %2; selp.s32 %0, 1, 0, p; }"
+        : "=r"(c) : "f"(a), "f"(b));
+    return c;
+}
+__device__ bool is_nan(float a) {
+    return (__float_as_uint(a) & 0x7fffffff) > 0x7f800000;
+}
+__device__ double plus(double a, double b) { return a + b; }
+__device__ double times(double a, double b) { return a * b; }
+__device__ bool less(double a, double b) { return a < b; }
+__device__ bool is_nan(double a) { return a != a; }
+__device__ float to_float32(float x) { return x; }
+__device__ float to_float32(double x) {
+    float y;
+    asm("cvt.rn.f32.f64 %0, %1;" : "=f"(y) : "d"(x));
+    return y;
+}
+__device__ double to_float64(double x) { return x; }
+__device__ double to_float64(float x) {
+    double y;
+    asm("cvt.f64.f32 %0, %1;" : "=d"(y) : "f"(x));
+    return y;
+}
+"""
 HALVES = {
     "bfloat16": r"""
 __device__ float read_bfloat16(unsigned short x) {
@@ -50,12 +91,17 @@ __device__ unsigned short write_float16(double x) {
 }
 """,
 }
-FOUR = """z = 0;
-for (int at = 0; at < 64; at += 16) z |= (unsigned long long)one({}) << at"""
+FOUR = """unsigned long long all = 0;
+for (int at = 0; at < 64; at += 16) all |= (unsigned long long)one({}) << at;
+z = all"""
 
 
 def combine(op: str, dtype: DType, target: Any, left: Any, right: Any) -> None:
     """Set ``target`` to ``left op right``."""
+    if dtype.name == "float32":
+        inputs, words = "float32 x, float32 y", f"float a = x, b = y; z = {WORDS[op]}"
+        kernel(f"{op}_float32", inputs, "float32 z", words)(left, right, target)
+        return
     if dtype.name not in HALVES:
         getattr(library(), UFUNCS[op])(left, right, out=target)
         return
@@ -67,9 +113,9 @@ def combine(op: str, dtype: DType, target: Any, left: Any, right: Any) -> None:
 def scale(dtype: DType, data: Any, factor: float) -> None:
     """Multiply in place."""
     if dtype.name not in HALVES:
-        library().multiply(data, dtype.storage.type(factor), out=data)
+        convert(dtype, data, dtype, data, factor)
         return
-    words = f"return {write(dtype, read(dtype, 'x') + ' * f')};"
+    words = f"return {write(dtype, times(read(dtype, 'x')))};"
     halves(f"scale_{dtype.name}", words, "x", [data, data], dtype, factor)
 
 
@@ -106,7 +152,7 @@ def combine_wire(
     ``dtype`` is float32 or float64, and holds all values of ``wire``.
     """
     a, b = "ba" if first else "ab"
-    values = f"{C[dtype.name]} {a} = x, {b} = {read(wire, 'y')}"
+    values = f"{C[dtype.name]} {a} = x, {b} = to_{dtype.name}({read(wire, 'y')})"
     words, inputs = f"{values}; z = {WORDS[op]}", f"{dtype.name} x, {stored(wire)} y"
     name = f"{op}_{dtype.name}_{wire.name}{'_first' * first}"
     made = kernel(name, inputs, f"{dtype.name} z", words, wire.name)
@@ -121,10 +167,10 @@ def convert(
         target[:] = data
         return
     wide = "float64" if "float64" in (source.name, dtype.name) else "float32"
-    value = f"({C[wide]}){read(source, 'x')}"
+    value = f"to_{wide}({read(source, 'x')})"
     name, inputs, given = f"{source.name}_to_{dtype.name}", f"{stored(source)} x", []
     if factor != 1.0:
-        value, given = f"{value} * f", [factor]
+        value, given = times(value), [factor]
         name, inputs = f"{name}_scaled", f"{inputs}, {wide} f"
     words, output = f"y = {write(dtype, value)}", f"{stored(dtype)} y"
     made = kernel(name, inputs, output, words, source.name, dtype.name)
@@ -133,7 +179,7 @@ def convert(
 
 def round_both(dtype: DType, data: Any, wire: DType, out: Any) -> None:
     """Round ``data``, float32 or float64, to ``wire`` in ``out``, and in place."""
-    words = f"y = {write(wire, 'x')}; z = {read(wire, 'y')}"
+    words = f"y = {write(wire, 'x')}; z = to_{dtype.name}({read(wire, 'y')})"
     outputs = f"{stored(wire)} y, {dtype.name} z"
     name = f"round_{dtype.name}_{wire.name}"
     made = kernel(name, f"{dtype.name} x", outputs, words, wire.name)
@@ -157,7 +203,16 @@ def read(dtype: DType, name: str) -> str:
 
 def write(dtype: DType, words: str) -> str:
     """Return the words that make a value an element to store."""
-    return f"write_{dtype.name}({words})" if dtype.name in HALVES else words
+    if dtype.name == "float16":  # of float32 and float64, rounded once
+        return f"write_float16({words})"
+    if dtype.name == "bfloat16":
+        return f"write_bfloat16(to_float32({words}))"
+    return f"to_{dtype.name}({words})"
+
+
+def times(words: str) -> str:
+    """Return the words for a value times the factor."""
+    return f"times({words}, f)"
 
 
 @lru_cache
@@ -166,6 +221,6 @@ def kernel(name: str, inputs: str, outputs: str, words: str, *needs: str) -> Any
 
     ``needs``: the types that it reads or writes, and functions of its own.
     """
-    before = "".join(HALVES.get(need, "") for need in HALVES if need in needs)
+    before = ARITHMETIC + "".join(HALVES[need] for need in HALVES if need in needs)
     before += "".join(need for need in needs if need.startswith("__device__"))
     return library().ElementwiseKernel(inputs, outputs, words, name, preamble=before)

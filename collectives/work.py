@@ -167,6 +167,7 @@ class Lane:
                     return
                 work = self.queue[0]
             self.carry_out(work, self.patience(True), None)
+            del work  # and its result, which may be large
 
     def carry_out(self, work: Work, patience: Patience, limit: float | None) -> None:
         """Run the first collective of the queue to its end, or until ``limit``."""

@@ -1,6 +1,7 @@
 """Settings of the whole suite."""
 
 import os
+import tempfile
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,10 @@ settings.load_profile("same")
 
 # What somebody has measured on this machine must not decide what is tested.
 os.environ["COLLECTIVES_TUNED"] = "off"
+
+# Nor what is in the user's cache; and nothing is left there.
+CACHE = tempfile.TemporaryDirectory()
+os.environ["XDG_CACHE_HOME"] = CACHE.name
 
 
 @pytest.hookimpl(wrapper=True)

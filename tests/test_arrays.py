@@ -166,3 +166,17 @@ def test_the_wider_type_holds_both():
     )
     assert wider(f16, f16) == f16 and wider(f16, bf16) == f32
     assert wider(f32, bf16) == f32 and wider(f16, f64) == f64
+
+
+def test_a_tensor_that_requires_grad_is_where_it_is(torch):
+    from collectives import device
+
+    class OnGpu(torch.Tensor):  # torch's raises of it, and of types it has no name for
+        is_cuda = True
+
+        @property
+        def __cuda_array_interface__(self):
+            raise RuntimeError("requires grad")
+
+    assert device.on_device(torch.ones(3).as_subclass(OnGpu))
+    assert not device.on_device(torch.ones(3, requires_grad=True))

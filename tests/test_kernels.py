@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,19 +44,19 @@ def has_nvidia():
     return importlib.util.find_spec("nvidia") is not None
 
 
-def log_of(compiler, source):
-    """Compile; return what the compiler says, or nothing if it is content."""
+def compiled(compiler, source):
+    """Compile with CuPy's option; return the instructions, or what is wrong."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     compiler.nvrtcCreateProgram(
         ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None
     )
-    options = (ctypes.c_char_p * 1)(b"-arch=sm_70")
-    if compiler.nvrtcCompileProgram(program, 1, options) == 0:
-        return ""
-    compiler.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    compiler.nvrtcGetProgramLog(program, log)
-    return log.value.decode()
+    options = (ctypes.c_char_p * 2)(b"-arch=sm_75", b"-ftz=true")
+    failed = compiler.nvrtcCompileProgram(program, 2, options)
+    kind = "ProgramLog" if failed else "PTX"
+    getattr(compiler, f"nvrtcGet{kind}Size")(program, ctypes.byref(size))
+    text = ctypes.create_string_buffer(size.value)
+    getattr(compiler, f"nvrtcGet{kind}")(program, text)
+    return text.value.decode()
 
 
 class Array:
@@ -83,12 +84,15 @@ def written(monkeypatch):
                 parameters.append(f"{kind}{C[dtype]} *{x}_")
                 elements.append(f"{kind}{C[dtype]} &{x} = {x}_[i];")
         assert name not in sources
-        sources[name] = SOURCE.format(
-            name=name,
-            preamble=preamble,
-            parameters=", ".join(parameters),
-            elements=" ".join(elements),
-            operation=operation,
+        sources[name] = (
+            operation,
+            SOURCE.format(
+                name=name,
+                preamble=preamble,
+                parameters=", ".join(parameters),
+                elements=" ".join(elements),
+                operation=operation,
+            ),
         )
         return lambda *arrays: None
 
@@ -103,7 +107,9 @@ def written(monkeypatch):
     kernels.kernel.cache_clear()
 
 
-def test_every_kernel_compiles(compiler, written):
+@pytest.fixture
+def every(written):
+    """Return operation and source of every kernel."""
     for nbytes in (8, 6):  # four halves at a time, or one
         x, y = Array(nbytes), Array(nbytes)
         for dtype in FLOATS:
@@ -123,9 +129,28 @@ def test_every_kernel_compiles(compiler, written):
                 if (source, factor) != (target, 1.0):
                     kernels.convert(source, x, target, y, factor)
     assert len(written) > 80
-    for name, source in written.items():
-        assert log_of(compiler, source) == "", name
+    return written
+
+
+def test_every_kernel_compiles(compiler, every):
+    for name, (_, source) in every.items():
+        assert ".entry" in compiled(compiler, source), name
+
+
+def test_small_numbers_are_not_taken_for_zero(compiler, every):
+    for name, (_, source) in every.items():
+        assert ".ftz" not in compiled(compiler, source), name
+
+
+def test_outputs_may_be_inputs(every):
+    # After the first assignment no input is read, and nothing is assigned again.
+    for name, (operation, _) in every.items():
+        before, first, after = re.split(r"\b([yz]) = ", operation + ";", maxsplit=1)
+        assert "for" not in after and not re.search(r"\b[yz] \S?=", before), name
+        _, _, later = after.partition(";")
+        inputs = "xy" if first == "z" else "x"
+        assert not re.search(rf"\b[{inputs}]\b|\b{first} \S?=", later), name
 
 
 def test_what_is_no_cuda_is_found_out(compiler):
-    assert "error" in log_of(compiler, "__global__ void f(float16 *x) {}")
+    assert "error" in compiled(compiler, "__global__ void f(float16 *x) {}")

@@ -132,8 +132,13 @@ class Bar:
         if self.task is None:
             self.task = self.progress.add_task("", total=1.0)
             self.progress.start()
+            # Nobody would show it again, should another rank end the job.
+            self.progress.console.show_cursor(True)
         self.progress.update(
-            self.task, completed=self.course.done(event), description=text, refresh=True
+            self.task,
+            completed=self.course.done(event),
+            description=self.course.short_text(event),
+            refresh=True,
         )
 
     def close(self) -> None:
@@ -177,6 +182,13 @@ class Course:
                 f"allreduce={event['allreduce_s']:.2f}s"
             )
         return None
+
+    def short_text(self, event: Event) -> str:
+        """Return what stands beside a bar, on a screen of 80 columns, of a step."""
+        return (
+            f"{self._where(event)}  loss {event['loss']:.4f}  "
+            f"{event['images_per_s']:,.0f} images/s  {self._left(event)} left"
+        )
 
     def done(self, event: Event) -> float:
         """Return how much is done, 0 to 1, of what this process has set out to do."""

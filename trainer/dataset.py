@@ -40,7 +40,8 @@ def names() -> list[str]:
     """Return the names of all data sets: the files of ``trainer/data/``."""
     from trainer import data
 
-    return sorted(module.name for module in pkgutil.iter_modules(data.__path__))
+    found = (module.name for module in pkgutil.iter_modules(data.__path__))
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def find(name: str) -> ModuleType:

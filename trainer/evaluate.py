@@ -41,9 +41,14 @@ def measure(
     batches: Iterable[Batch],
     comm: Any,
     autocast: Autocast = nullcontext,
+    *,
+    flip: bool = False,
 ) -> Result:
-    """Return the result on the test images of all ranks."""
-    mine = count_correct(model, batches, autocast)
+    """Return the result on the test images of all ranks.
+
+    ``flip``: average the scores of each image and of its mirror image.
+    """
+    mine = count_correct(model, batches, autocast, flip=flip)
     counts = comm.allreduce(np.array([mine.correct, mine.count], dtype=np.int64))
     loss = comm.allreduce(np.array([mine.loss_sum], dtype=np.float64))
     return Result(int(counts[0]), int(counts[1]), float(loss[0]))
@@ -51,7 +56,11 @@ def measure(
 
 @torch.no_grad()
 def count_correct(
-    model: nn.Module, batches: Iterable[Batch], autocast: Autocast = nullcontext
+    model: nn.Module,
+    batches: Iterable[Batch],
+    autocast: Autocast = nullcontext,
+    *,
+    flip: bool = False,
 ) -> Result:
     """Return the result on this rank's test images.
 
@@ -64,6 +73,8 @@ def count_correct(
     for images, labels in batches:
         with autocast():
             scores = model(images)
+            if flip:
+                scores = (scores + model(images.flip(3))) / 2
         count += len(labels)
         correct = correct + (scores.argmax(1) == labels).sum()
         loss = loss + functional.cross_entropy(scores.double(), labels, reduction="sum")

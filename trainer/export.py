@@ -20,9 +20,9 @@ from torch import Tensor
 
 from collectives import InvalidArgument
 from trainer import bn, checkpoint
+from trainer.fields import Model
 from trainer.interrupt import EXIT_USAGE
 from trainer.model import ResNet
-from trainer.recipe import Model
 
 RESNET50 = (3, 4, 6, 3)
 

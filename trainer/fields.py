@@ -130,8 +130,14 @@ class Images:
     min_area: float = 0.08  # of the image, smallest training crop
     flip: bool = True
     shift: int = 0  # pixels, largest random translation (digits only)
-    crop: str = "area"  # of random area and aspect, or "fixed": size from resize
+    crop: str = "area"  # what is seen in training (`trainer.images.crops`)
+    resize_max: int = 480  # pixels, largest short side of the crop "short_side"
+    filter: str = "bicubic"  # of resizing
+    jitter: float = 0.0  # of brightness, contrast and saturation, largest part
+    lighting: float = 0.0  # along ImageNet's principal colours, standard deviation
+    normalise: str = "deviation"  # what is subtracted and divided by
     ramp: tuple[tuple[float, int], ...] = ()  # (epoch, size), linear in between
+    test_crop: str = "short_side"  # of "resize" pixels, or its "fraction" size / resize
     test_size: int = 0  # pixels; 0: size
     test_flip: bool = False  # average the scores of an image and its mirror image
 
@@ -159,5 +165,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "lr.shape": ("constant", "steps", "poly", "cosine"),
     "lr.origin": ("warmup", "run"),
     "bn.evaluate": ("moving", "last_batch", "recompute"),
-    "images.crop": ("area", "fixed"),
+    "images.crop": ("area", "area_log", "short_side", "fixed", "none"),
+    "images.test_crop": ("short_side", "fraction"),
+    "images.filter": ("bicubic", "bilinear"),
+    "images.normalise": ("deviation", "mean", "caffe", "half"),
 }

@@ -1,7 +1,14 @@
-"""Batches of a data set, on the device of the rank, as the samplers ask for them."""
+"""Batches of a data set, on the device of the rank, as the samplers ask for them.
 
+Processes that load begin from a clean process, not as a copy of one that MPI runs in.
+They end with the loader, and with their rank, however it ends.
+"""
+
+import os
+import weakref
 from collections.abc import Iterable, Iterator
-from multiprocessing import forkserver
+from multiprocessing import forkserver, parent_process
+from threading import Thread
 
 import torch
 from torch import Tensor
@@ -74,11 +81,37 @@ class Loaded:
             # process
             multiprocessing_context="forkserver" if workers else None,
             persistent_workers=workers > 0,
-            worker_init_fn=ignore,
+            worker_init_fn=begin,
             pin_memory=place.on_gpu,
             generator=torch.Generator().manual_seed(0),
         )
+        # Holds the queues until the processes have ended.  Found by the garbage
+        # collector after an exception, they would be closed first, and no process told.
+        self.close = weakref.finalize(self, end, self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches left in the sampler's epoch."""
         return self.place.put_ahead(self.batches)
+
+
+def begin(worker: int) -> None:
+    """Make a loading process deaf to signals, and have it end with its rank.
+
+    Its parent by the system's account is the forkserver, which does not end before it.
+    """
+    ignore(worker)
+    Thread(target=follow_parent, daemon=True).start()
+
+
+def follow_parent() -> None:
+    """Wait until the process that loads is gone, even if it was killed; then end."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def end(batches: DataLoader) -> None:
+    """End the processes of a loader; torch has no public way to."""
+    if batches._iterator is not None:
+        batches._iterator._shutdown_workers()  # type: ignore[attr-defined]

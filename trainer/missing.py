@@ -16,9 +16,7 @@ WORKING: dict[str, tuple[Any, ...]] = {
     "bn.group": (1,),
     "bn.ghost": (0,),
     "bn.evaluate": ("moving", "last_batch"),
-    "images.crop": ("area",),
     "images.ramp": ((),),
-    "images.test_size": (0,),
     "images.test_flip": (False,),
 }
 

@@ -135,7 +135,8 @@ def test_a_tensor_is_ready_when_its_stream_has_written_it(comm):
                 big += 1
             out = comm.allreduce(big * (i + 1))
             big.zero_()
-        assert float(out[0]) == float(out[-1]) == 20 * (i + 1) * comm.size
+            first, last = float(out[0]), float(out[-1])  # of the stream that waits
+        assert first == last == 20 * (i + 1) * comm.size
 
 
 def test_one_rank_joins_nccl_alone(cp, mpi):

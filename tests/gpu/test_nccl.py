@@ -59,7 +59,8 @@ def joined(cp, **options):
 
 @pytest.fixture(scope="module")
 def comm(cp, shared):
-    return joined(cp)
+    with joined(cp) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,8 @@ def nodes(cp, comm):
 
     if comm.size % 2 or comm.size < 4:
         pytest.skip("two nodes of two ranks or more are pretended")
-    return joined(cp, topology=Topology.sized([comm.size // 2] * 2))
+    with joined(cp, topology=Topology.sized([comm.size // 2] * 2)) as made:
+        yield made
 
 
 def contribution(rank, count, name):

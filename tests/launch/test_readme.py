@@ -18,7 +18,9 @@ READMES = sorted(
         ROOT / "README.rst",
         *ROOT.glob("*/README.rst"),
         ROOT / "bench/TOOLS.rst",
+        ROOT / "trainer/DATA.rst",
         ROOT / "collectives/GPUS.rst",
+        ROOT / "trainer/LOGS.rst",
     ]
     if not path.parent.name.startswith(".")
 )

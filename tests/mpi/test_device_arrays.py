@@ -99,3 +99,11 @@ def test_a_missing_rank_is_told_and_aborts_nccl(gpu, cp):
         assert aborted
         with pytest.raises(Stalled, match="cannot be used since"):
             comm.allreduce(x)
+
+
+def test_a_plan_may_be_the_first_on_a_gpu(gpu, cp):
+    with Communicator(timeout_s=20) as comm:
+        x = cp.asarray(np.ones(7, np.float32))
+        plan = comm.plan(x)
+        assert comm._end.device.seats is not None  # known before it is planned
+        np.testing.assert_array_equal(plan.run().get(), [comm.size] * 7)

@@ -6,8 +6,8 @@ from torch import nn
 from collectives import InvalidArgument
 from trainer import agree, bn, evaluate, loader
 from trainer.data import digits
+from trainer.fields import Images
 from trainer.place import Place
-from trainer.recipe import Images
 from trainer.sampler import TestSampler
 
 pytestmark = pytest.mark.mpi

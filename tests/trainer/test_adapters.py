@@ -15,6 +15,8 @@ SETTINGS = {
     "epochs": 2, "optimizer.lr": 0.1, "optimizer.momentum": 0.9,
     "optimizer.weight_decay": 1e-4, "lr.warmup_epochs": 5.0, "lr.drops": [30.0, 60.0],
     "lr.factor": 0.1, "batch.per_worker": 32, "batch.accumulation": 2,
+    "optimizer.kind": "sgd", "lr.shape": "steps", "lr.power": 2.0, "lr.end": 1e-4,
+    "lars.eps": 0.0, "bn.group": 2, "bn.ghost": 0,
 }  # fmt: skip
 CONFIG = {
     "event": "config", "schema": 1, "time": 1000.0, "step": 0, "epoch": 0,
@@ -165,6 +167,16 @@ def test_mlperf_tells_the_run_in_the_order_of_its_rules(tmp_path):
     assert found[-1]["metadata"]["status"] == "success"
     numbers = [x["metadata"]["epoch_num"] for x in found if x["key"] == "epoch_stop"]
     assert numbers == [1, 2]
+
+
+def test_mlperf_has_the_keys_of_the_optimiser_and_of_the_rates_shape(tmp_path):
+    lars = {**SETTINGS, "optimizer.kind": "lars", "lr.shape": "poly"}
+    found = mlperf_lines(fed("mlperf", tmp_path, [{**CONFIG, "settings": lars}]))
+    values = {line["key"]: line["value"] for line in found}
+    assert values["lars_opt_learning_rate_decay_poly_power"] == 2
+    assert values["lars_opt_end_learning_rate"] == 1e-4
+    assert values["lars_epsilon"] == 0.0 and values["model_bn_span"] == 64
+    assert not any("boundary" in key or "sgd" in key for key in values)
 
 
 def test_mlperf_says_that_an_interrupted_run_was_aborted(tmp_path):

@@ -67,9 +67,10 @@ def test_the_time_left_ends_at_the_last_update_asked_for():
 def test_a_bar_shows_the_intervals_and_leaves_the_other_lines(monkeypatch):
     pytest.importorskip("rich")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "80")
     text = shown(Bar, *EVENTS)
-    assert "update   40" in text and "━" in text
+    assert "epoch  0.36 of 12  loss 2.2671  1,812 images/s  0:01:37 left" in text
+    assert "3%" in text and "━" in text
     lines = [line.rstrip() for line in text.splitlines()]
     assert any(line.endswith("checkpoint run/checkpoint.pt") for line in lines)
 

@@ -4,13 +4,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from collectives import InvalidArgument
 from trainer import dataset, loader
-from trainer.data import digits, imagefolder, synthetic
+from trainer.data import digits, synthetic
+from trainer.fields import Images
 from trainer.place import Place
-from trainer.recipe import Images
 from trainer.sampler import Sampler, TestSampler
 
 SMALL = Images(size=32, resize=36, shift=2)
@@ -18,22 +17,6 @@ SMALL = Images(size=32, resize=36, shift=2)
 
 def load(module, root=None, *, train, classes=1000, images=SMALL, seed=1):
     return module.load(root, train=train, images=images, classes=classes, seed=seed)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Real JPEGs of several sizes: two classes, 5 for training, 2 for evaluation."""
-    random = np.random.default_rng(0)
-    for part, counts in {"train": (3, 2), "val": (1, 1)}.items():
-        for label, count in zip(("cat", "dog"), counts, strict=True):
-            (tmp_path / part / label).mkdir(parents=True)
-            for i in range(count):
-                size = (40 + 8 * i, 60, 3)
-                pixels = np.full(size, 50 + 150 * (label == "dog"), np.uint8)
-                pixels += random.integers(20, size=size, dtype=np.uint8)
-                image = Image.fromarray(pixels)
-                image.save(tmp_path / part / label / f"{i}.jpg", quality=95)
-    return str(tmp_path)
 
 
 def test_data_sets_are_found_by_their_files():
@@ -100,63 +83,6 @@ def test_synthetic_images_depend_on_seed_and_index_only():
     assert len(one) == synthetic.count() and one[0, 0][1] in range(1000)
 
 
-def test_imagefolder_numbers_classes_by_name(folder):
-    training = load(imagefolder, folder, train=True)
-    test = load(imagefolder, folder, train=False)
-    assert (len(training), len(test), training.classes) == (5, 2, 2)
-    assert [training[0, i][1] for i in range(5)] == [0, 0, 0, 1, 1]
-    image, label = test[0, 1]
-    assert image.shape == (3, 32, 32) and label == 1
-    assert image.mean() > test[0, 0][0].mean() + 1  # dogs are the bright ones here
-
-
-def test_imagefolder_crops_by_epoch_and_index(folder):
-    training = load(imagefolder, folder, train=True)
-    assert torch.equal(training[1, 2][0], training[1, 2][0])
-    assert not torch.equal(training[1, 2][0], training[2, 2][0])
-
-
-def test_random_boxes_keep_area_aspect_and_image():
-    random = np.random.default_rng(0)
-    for _ in range(200):
-        left, top, right, bottom = imagefolder.random_box(50, 40, 0.08, random)
-        wide, high = right - left, bottom - top
-        assert 0 <= left < right <= 50 and 0 <= top < bottom <= 40
-        assert 0.07 < wide * high / 2000 <= 1
-        assert 0.65 < wide / high < 1.5
-
-
-def test_a_box_that_never_fits_is_the_centre():
-    random = np.random.default_rng(0)
-    assert imagefolder.random_box(1000, 10, 1.0, random) == (495, 0, 505, 10)
-
-
-def test_evaluation_cuts_the_centre_after_resizing_the_short_side():
-    image = Image.new("RGB", (80, 40))
-    image.paste((255, 255, 255), (20, 0, 60, 40))
-    view = imagefolder.evaluation_view(image, Images(size=40, resize=40))
-    assert view.size == (40, 40) and view.getextrema() == ((255, 255),) * 3
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [("train", "train is no directory"), ("val", "val is no directory"),
-     ("empty", "no image in"), ("extra", "val has classes that .* has not: emu"),
-     ("classes", "use --model.classes 2")],
-)  # fmt: skip
-def test_a_bad_directory_is_refused_with_what_was_expected(folder, tmp_path, damage,
-                                                          words):  # fmt: skip
-    if damage in ("train", "val"):
-        (tmp_path / damage).rename(tmp_path / "elsewhere")
-    elif damage == "empty":
-        for path in (tmp_path / "val").rglob("*.jpg"):
-            path.unlink()
-    elif damage == "extra":
-        (tmp_path / "val" / "emu").mkdir()
-    with pytest.raises(InvalidArgument, match=words):
-        load(imagefolder, folder, train=False, classes=1 if damage == "classes" else 9)
-
-
 def loaded(dataset, sampler, *, workers=0, channels_last=False):
     place = Place(channels_last=channels_last)
     return loader.load(dataset, sampler, workers=workers, place=place)
@@ -180,19 +106,6 @@ def test_a_pool_gives_the_images_that_were_asked_for(channels_last):
 def test_a_pool_repeats_itself():
     training = load(synthetic, train=True)
     assert torch.equal(training[0, 3][0], training[0, 3 + synthetic.POOL][0])
-
-
-def test_worker_processes_load_the_same_bits(folder):
-    training = load(imagefolder, folder, train=True)
-    sampler = Sampler(5, rank=0, size=1, per_worker=2, seed=1)
-    state = torch.get_rng_state()
-    batches = {}
-    for workers in (0, 1):
-        sampler.start(epoch=3)
-        batches[workers] = list(loaded(training, sampler, workers=workers))
-    assert torch.equal(torch.get_rng_state(), state)
-    for (here, labels), (there, same) in zip(batches[0], batches[1], strict=True):
-        assert torch.equal(here, there) and torch.equal(labels, same)
 
 
 def test_the_loader_gives_smaller_last_test_batches():

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from trainer import bn, checkpoint, export
+from trainer.fields import Model
 from trainer.model import ResNet
-from trainer.recipe import Model
 
 safetensors = pytest.importorskip("safetensors")
 TINY = Model(width=4, blocks=(1, 1), classes=10)

@@ -13,15 +13,25 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "mlperf_logging"
-SETTINGS = {  # keys of mlperf_logging by field, for all optimisers
-    "lr.warmup_epochs": "opt_learning_rate_warmup_epochs",
-    "lr.drops": "opt_learning_rate_decay_boundary_epochs",
-    "lr.factor": "opt_learning_rate_decay_factor",
+KEYS = {  # by field, {} is the optimiser
     "batch.accumulation": "gradient_accumulation_steps",
+    "optimizer.momentum": "{}_opt_momentum",
+    "optimizer.weight_decay": "{}_opt_weight_decay",
 }
-OPTIMIZER = {  # after the optimiser's name
-    "optimizer.momentum": "momentum",
-    "optimizer.weight_decay": "weight_decay",
+KEYS_OF = {  # where an optimiser or a shape of the learning rate has more
+    "sgd": {"lr.warmup_epochs": "opt_learning_rate_warmup_epochs"},
+    "lars": {
+        "lr.warmup_epochs": "lars_opt_learning_rate_warmup_epochs",
+        "lars.eps": "lars_epsilon",
+    },
+    "steps": {
+        "lr.drops": "opt_learning_rate_decay_boundary_epochs",
+        "lr.factor": "opt_learning_rate_decay_factor",
+    },
+    "poly": {
+        "lr.end": "{}_opt_end_learning_rate",
+        "lr.power": "{}_opt_learning_rate_decay_poly_power",
+    },
 }
 
 
@@ -64,9 +74,8 @@ class Log:
 
     def _configure(self, event: dict[str, Any]) -> None:
         settings = event["settings"]
-        optimizer = settings.get("optimizer.kind", "sgd")
-        workers = settings.get("bn.group", 1)
-        seen = settings.get("bn.ghost", 0) or settings["batch.per_worker"]
+        optimizer, shape = settings["optimizer.kind"], settings["lr.shape"]
+        seen = settings["bn.ghost"] or settings["batch.per_worker"]
         values = {
             "submission_benchmark": "resnet",
             "seed": event["seed"],
@@ -75,14 +84,11 @@ class Log:
             "eval_samples": event["test_images"],
             "opt_name": optimizer,
             f"{optimizer}_opt_base_learning_rate": event["peak_lr"],
-            "model_bn_span": seen * workers,
+            "model_bn_span": seen * settings["bn.group"],
         }
-        names = SETTINGS | {
-            field: f"{optimizer}_opt_{name}" for field, name in OPTIMIZER.items()
-        }
-        for field, key in names.items():
-            if field in settings:
-                values[key] = settings[field]
+        keys = KEYS | KEYS_OF.get(optimizer, {}) | KEYS_OF.get(shape, {})
+        for field, key in keys.items():
+            values[key.format(optimizer)] = settings[field]
         for key, value in values.items():
             self.mllog.event(key, value)
 

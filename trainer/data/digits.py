@@ -11,13 +11,15 @@ E. Alpaydin, C. Kaynak: Optical recognition of handwritten digits.  UCI Machine 
 Repository, 1998.  https://doi.org/10.24432/C50P49
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from collectives import InvalidArgument
-from trainer.recipe import Images
+from trainer.fields import Images
 from trainer.sampler import Key, generator
 
 CHANGES = {
@@ -49,17 +51,11 @@ def load(
     Raises:
         InvalidArgument: scikit-learn is missing, or the model has too few classes.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise InvalidArgument(
-            "data digits: scikit-learn is not installed; pip install scikit-learn"
-        ) from error
+    raw = read()
     if classes < DIGITS:
         raise InvalidArgument(
             f"data digits: 10 classes, but model.classes is {classes}; use at least 10"
         )
-    raw = load_digits()
     pixels = torch.from_numpy(raw.images.astype(np.float32))[:, None]
     training, test = split(raw.target)
     mean, deviation = pixels[training].mean(), pixels[training].std()
@@ -73,6 +69,21 @@ def load(
         shift=images.shift if train else 0,
         seed=seed,
     )
+
+
+def read() -> Any:
+    """Return ``images`` (1797, 8, 8), values 0 to 16, and their digits ``target``.
+
+    Raises:
+        InvalidArgument: scikit-learn is missing.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise InvalidArgument(
+            "data digits: scikit-learn is not installed; pip install scikit-learn"
+        ) from error
+    return load_digits()
 
 
 def split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

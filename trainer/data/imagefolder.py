@@ -1,33 +1,35 @@
 """Images in directories: ``ROOT/train/CLASS/*.jpg`` and ``ROOT/val/CLASS/*.jpg``.
 
-Classes are numbered in the order of their sorted names, as in ``train``.  A training
-image is a crop of random area and aspect, resized (bicubic) and flipped at random; an
-evaluated one has its short side resized and its centre cut.  Both are normalised by
-ImageNet's mean and deviation.  The crop is fb.resnet.torch's RandomSizedCrop: aspect
-uniform in [3/4, 4/3], sides swapped with probability 1/2, ten attempts, then the centre
-(facebookarchive/fb.resnet.torch, datasets/transforms.lua; other libraries draw the
-logarithm of the aspect).
+Classes are numbered in the order of their sorted names, as in ``train``.  What is seen
+of an image, in training and in evaluation, is the recipe's (`trainer.images.view`).
+In training it depends on seed, epoch and the image's number only, not on the rank or
+the process that loads it.
+
+A file that is no image is refused when it is met, by name; files of 0 bytes before the
+run.  With ``errors="skip"`` the next image that can be read takes its place in
+training: a batch keeps its size, and any number of ranks sees the same.  In evaluation
+it counts as not recognised: the test set keeps its size.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from collectives import InvalidArgument
-from trainer.recipe import Images
+from trainer.fields import Images
+from trainer.images import colour, decode, index, view
+from trainer.images.decode import Encoded, UnreadableImage
 from trainer.sampler import Key, generator
 
 CHANGES: dict[str, object] = {}
 NEEDS_ROOT = True
 IMAGENET = 1_281_167
-SUFFIXES = (".jpg", ".jpeg", ".png")
-MEAN = (0.485, 0.456, 0.406)
-DEVIATION = (0.229, 0.224, 0.225)
-ATTEMPTS = 10
-Box = tuple[int, int, int, int]  # left, top, right, bottom; pixels
+ERRORS = ("refuse", "skip")
+NO_LABEL = -100  # of no class: never right, and left out of torch's cross entropy
+TRIES = 100  # images in a row that cannot be read
 
 
 def count(root: str | None = None) -> int:
@@ -36,130 +38,180 @@ def count(root: str | None = None) -> int:
 
 
 def load(
-    root: str, *, train: bool, images: Images, classes: int, seed: int
+    root: str,
+    *,
+    train: bool,
+    images: Images,
+    classes: int,
+    seed: int,
+    errors: str = "refuse",
+    sizes: Sequence[int] | None = None,
+    decoder: str | None = None,
+    scaled: bool = True,
 ) -> "ImageFolder":
-    """List the images below ``root``.
+    """Find the images below ``root``.
+
+    ``errors``: "refuse" or "skip" what cannot be read.  ``sizes``: of the training
+    images in each epoch, instead of ``images.size`` in all; the last one stays.
+    ``decoder``: of `decode.DECODERS`, None for the fastest that is installed.
+    ``scaled``: decode no more pixels than a view needs.
 
     Raises:
-        InvalidArgument: a directory is missing or empty, ``val`` has a class that
-            ``train`` has not, or the model has too few classes.
+        InvalidArgument: a directory cannot be read or has no image, ``train`` and
+            ``val`` have different classes, the model has too few, a file is empty, or
+            the settings make no view.
     """
-    names = _classes(Path(root) / "train")
-    if len(names) > classes:
+    if errors not in ERRORS:
         raise InvalidArgument(
-            f"data imagefolder: {len(names)} classes in {root}/train, but "
-            f"model.classes is {classes}; use --model.classes {len(names)}"
+            f"data imagefolder: got errors {errors!r}, expected one of "
+            f"{', '.join(ERRORS)}"
         )
+    decoder = decoder or decode.fastest()
+    decode.check(decoder)
+    sizes = list(sizes or [images.size])
+    view.check(images, sizes)
+    check_classes(Path(root), classes)
     part = Path(root) / ("train" if train else "val")
-    unknown = sorted(set(_classes(part)) - set(names))
-    if unknown:
-        raise InvalidArgument(
-            f"data imagefolder: {part} has classes that {root}/train has not: "
-            f"{', '.join(unknown[:5])}"
-        )
-    samples = [
-        (str(path), label)
-        for label, name in enumerate(names)
-        if (part / name).is_dir()
-        for path in sorted((part / name).iterdir())
-        if path.suffix.lower() in SUFFIXES
-    ]
-    if not samples:
-        raise InvalidArgument(
-            f"data imagefolder: no image in {part}; expected "
-            f"{part}/CLASS/NAME with a suffix of {', '.join(SUFFIXES)}"
-        )
+    found = index.find(part)
+    check_files(found, errors)
     return ImageFolder(
-        samples, classes=len(names), train=train, images=images, seed=seed
+        found,
+        train=train,
+        images=images,
+        seed=seed,
+        errors=errors,
+        sizes=sizes,
+        decoder=decoder,
+        scaled=scaled,
     )
 
 
-def _classes(part: Path) -> list[str]:
-    if not part.is_dir():
+def check_classes(root: Path, classes: int) -> None:
+    """Refuse directories of different classes, and more classes than the model has."""
+    training, test = (
+        list(index.class_directories(root / part)) for part in ("train", "val")
+    )
+    extra = {
+        ("train", "val"): sorted(set(training) - set(test)),
+        ("val", "train"): sorted(set(test) - set(training)),
+    }
+    for (here, there), unknown in extra.items():
+        if unknown:
+            raise InvalidArgument(
+                f"data imagefolder: {root / here} has classes that {root / there} has "
+                f"not: {listed(unknown)}; both must have the same"
+            )
+    if len(training) > classes:
         raise InvalidArgument(
-            f"data imagefolder: {part} is no directory; expected train/CLASS/NAME.jpg "
-            "and val/CLASS/NAME.jpg below --data-dir"
+            f"data imagefolder: {len(training)} classes in {root}/train, but "
+            f"model.classes is {classes}; use --model.classes {len(training)}"
         )
-    return sorted(entry.name for entry in part.iterdir() if entry.is_dir())
+
+
+def check_files(found: index.Index, errors: str) -> None:
+    """Refuse a directory without images, and files without content."""
+    if not len(found):
+        raise InvalidArgument(
+            f"data imagefolder: no image in {found.part}; expected "
+            f"{found.part}/CLASS/NAME with a suffix of {', '.join(index.SUFFIXES)}"
+        )
+    empty = found.empty()
+    if empty and errors == "refuse":
+        raise InvalidArgument(
+            f"data imagefolder: files of 0 bytes: {listed(empty)}; remove them, or "
+            "skip what cannot be read"
+        )
+
+
+def listed(names: list[str], most: int = 5) -> str:
+    """Return the first names, and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 class ImageFolder:
-    """Image files, decoded by Pillow when asked for."""
+    """Image files, read and decoded when asked for."""
 
     def __init__(
         self,
-        samples: list[tuple[str, int]],
+        found: index.Index,
         *,
-        classes: int,
         train: bool,
         images: Images,
         seed: int,
+        errors: str,
+        sizes: list[int],
+        decoder: str,
+        scaled: bool,
     ):
-        """Hold ``samples``, pairs of path and label."""
-        self.samples, self.classes = samples, classes
-        self.train, self.images, self.seed = train, images, seed
+        """Hold the index."""
+        self.index, self.classes = found, len(found.classes)
+        self.train, self.images, self.seed, self.sizes = train, images, seed, sizes
+        self.decoder, self.scaled = decoder, scaled
+        # A byte per image, which the processes of a rank share: met, and unreadable.
+        self.unreadable: Tensor | None = None
+        if errors == "skip":
+            self.unreadable = torch.zeros(len(found), dtype=torch.uint8)
+            self.unreadable.share_memory_()
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self.samples)
+        return len(self.index)
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int]:
-        """Return image (3, size, size) and label of ``key`` = (epoch, index)."""
-        epoch, index = key
-        path, label = self.samples[index]
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-        if self.train:
-            random = generator(self.seed, epoch, index)
-            return to_tensor(training_view(image, self.images, random)), label
-        return to_tensor(evaluation_view(image, self.images)), label
+        """Return image (3, size, size) and label of ``key`` = (epoch, index).
+
+        Raises:
+            UnreadableImage: naming the file, if such files are refused.
+        """
+        epoch, first = key
+        last = None
+        for chosen in range(first, first + TRIES):
+            chosen %= len(self)
+            try:
+                return self.pixels(epoch, first, chosen), self.index.label(chosen)
+            except UnreadableImage as error:
+                if self.unreadable is None:
+                    raise
+                self.unreadable[chosen] = 1
+                last = error
+            if not self.train:
+                size = self.images.test_size or self.images.size
+                return torch.zeros(3, size, size), NO_LABEL
+        raise UnreadableImage(f"{TRIES} images in a row cannot be read, such as {last}")
+
+    def pixels(self, epoch: int, first: int, chosen: int) -> Tensor:
+        """Return image ``chosen``, seen as the random numbers of ``first`` have it."""
+        path = self.index.path(chosen)
+        try:
+            image = Encoded(Path(path).read_bytes(), self.decoder)
+            if not self.train:
+                seen = view.test(image, self.images)
+                return colour.normalise(self.square(image, seen), self.images.normalise)
+            random = generator(self.seed, epoch, first)
+            seen = view.training(image, self.size(epoch), self.images, random)
+            return view.tensor(self.square(image, seen), self.images, random)
+        except OSError as error:
+            raise UnreadableImage(
+                f"data imagefolder: {path} cannot be read: {error.strerror or error}; "
+                "`python -m trainer.data check` lists such files"
+            ) from None
+
+    def size(self, epoch: int) -> int:
+        """Return the size of the training images in an epoch."""
+        return self.sizes[min(epoch, len(self.sizes) - 1)]
+
+    def square(self, image: Encoded, seen: view.View) -> Any:
+        """Return the pixels of a view, uint8 (size, size, 3)."""
+        return view.render(image, seen, self.images.filter, scaled=self.scaled)
 
 
-def training_view(
-    image: Image.Image, images: Images, random: np.random.Generator
-) -> Image.Image:
-    """Return a random crop of ``image``, resized and perhaps flipped."""
-    box = random_box(image.width, image.height, images.min_area, random)
-    size = (images.size, images.size)
-    view = image.resize(size, Image.Resampling.BICUBIC, box=box)
-    if images.flip and random.random() < 0.5:
-        view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return view
+def skipped(dataset: Any, comm: Any) -> list[str]:
+    """Return the files that the ranks have met so far and could not read.
 
-
-def random_box(
-    width: int, height: int, min_area: float, random: np.random.Generator
-) -> Box:
-    """Return the box to cut: area in [min_area, 1] of the image, or the centre."""
-    for _ in range(ATTEMPTS):
-        area = random.uniform(min_area, 1.0) * width * height
-        aspect = random.uniform(3 / 4, 4 / 3)
-        wide, high = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
-        if random.random() < 0.5:
-            wide, high = high, wide
-        if 0 < wide <= width and 0 < high <= height:
-            left = int(random.integers(width - wide + 1))
-            top = int(random.integers(height - high + 1))
-            return left, top, left + wide, top + high
-    return centre_box(width, height, min(width, height))
-
-
-def centre_box(width: int, height: int, side: int) -> Box:
-    """Return the square of ``side`` pixels in the middle."""
-    left, top = (width - side) // 2, (height - side) // 2
-    return left, top, left + side, top + side
-
-
-def evaluation_view(image: Image.Image, images: Images) -> Image.Image:
-    """Return the centre of ``image`` after its short side became ``images.resize``."""
-    scale = images.resize / min(image.width, image.height)
-    size = (round(image.width * scale), round(image.height * scale))
-    image = image.resize(size, Image.Resampling.BICUBIC)
-    return image.crop(centre_box(image.width, image.height, images.size))
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    """Return ``image`` as float32 (3, height, width), normalised."""
-    pixels = np.asarray(image, dtype=np.float32) / 255
-    pixels = (pixels - np.float32(MEAN)) / np.float32(DEVIATION)
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    Collective over ``comm``; the same on all ranks, whoever has met them.
+    """
+    if getattr(dataset, "unreadable", None) is None:
+        return []
+    met = comm.allreduce(dataset.unreadable.numpy().copy(), op="max")
+    return [dataset.index.path(int(chosen)) for chosen in met.nonzero()[0]]

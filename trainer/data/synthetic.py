@@ -9,7 +9,7 @@ loss does fall, as the network learns the few images by heart.
 import torch
 from torch import Tensor
 
-from trainer.recipe import Images
+from trainer.fields import Images
 from trainer.sampler import Key, generator
 
 CHANGES: dict[str, object] = {}

@@ -1,0 +1,1 @@
+"""Image files: find them, decode them, cut and colour them."""
