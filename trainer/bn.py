@@ -14,6 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainer.fields import Norm
+
+
+def configure(model: nn.Module, config: Norm) -> None:
+    """Set eps and the decay of the running averages in all normalisations.
+
+    To evaluate with the last batch's statistics is to forget all earlier ones: then
+    they are the mean over the ranks, each with its last microbatch.
+    """
+    decay = 0.0 if config.evaluate == "last_batch" else config.decay
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            module.eps, module.momentum = config.eps, 1 - decay
+
 
 def running(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
     """Return (mean, variance) of each normalisation that keeps running averages."""
@@ -58,9 +72,13 @@ def moments(flat: Tensor) -> Tensor:
     return torch.cat([mean, variance + mean**2], dim=-1)
 
 
-def synchronise(model: nn.Module, comm: Any) -> None:
-    """Make the running averages of all ranks their exact mean, bitwise equal."""
+def synchronise(model: nn.Module, comm: Any, *, weight: int = 1) -> None:
+    """Make the running averages of all ranks their exact mean, bitwise equal.
+
+    A rank counts ``weight`` times: as many as it has microbatches in an update.  Those
+    of a rank that had none are older.
+    """
     flat = moments(flatten(model)).numpy()
     if flat.size:
-        flat = comm.allreduce(np.ascontiguousarray(flat), op="mean")
-        unflatten(model, pooled(torch.from_numpy(flat)))
+        flat = comm.allreduce(np.append(flat * weight, float(weight)), op="mean")
+        unflatten(model, pooled(torch.from_numpy(flat[:-1] / flat[-1])))

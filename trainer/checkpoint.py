@@ -30,6 +30,7 @@ from trainer import adapter
 
 SCHEMA = 1
 LATEST = "latest"
+FREE = ("optimizer.lr", "optimizer.momentum")
 
 
 def path_of(output: str, position: dict[str, int]) -> Path:
@@ -113,13 +114,16 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def check(content: dict[str, Any], config: dict[str, Any]) -> None:
-    """Refuse to continue a run with another model, optimiser's groups, seed or data.
+    """Refuse to continue a run with another model, optimiser, seed or data.
+
+    Rate and momentum may change: they are set before each update.
 
     Raises:
         InvalidArgument: listing the fields that differ.
     """
-    fixed = [path for path in config if path.startswith("model.")]
-    fixed += ["optimizer.decay_bn", "seed", "data"]
+    groups = ("model.", "optimizer.", "lars.", "rmsprop.")
+    fixed = [path for path in config if path.startswith(groups) and path not in FREE]
+    fixed += ["seed", "data"]
     stored = content["config"]
     different = [
         f"--{path} {stored.get(path)} there, {config[path]} here"

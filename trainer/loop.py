@@ -21,8 +21,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainer import bn, evaluate, lr, optim, state
+from trainer import bn, course, evaluate, lr, optim, phases, state
 from trainer.interrupt import Interrupt
+from trainer.phases import Phase
 from trainer.place import Batch, Place
 from trainer.precision import Precision
 from trainer.record import Recorder
@@ -46,6 +47,7 @@ class Training:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     reducer: Reducer
+    phases: list[Phase]
     sampler: Sampler
     test_images: int
     batches: Iterable[Batch]
@@ -59,7 +61,8 @@ class Training:
     epoch: int = 0
     samples_seen: int = 0  # of this epoch, by all ranks
     step: int = 0  # updates since the first epoch
-    images: int = 0  # trained on by this process and its peers
+    updates: int = 0  # made by this process and its peers
+    images: int = 0  # in these
     seconds: float = 0.0  # spent in updates
     interrupted: bool = False  # a signal reached some rank
     result: dict[str, float] = field(default_factory=dict)  # of the last evaluation
@@ -95,8 +98,13 @@ def train(run: Training) -> bool:
 
 def _train_epoch(run: Training) -> bool:
     """Make the updates left in this epoch; return whether it was finished."""
-    settings, batch = run.settings, run.sampler.batch
+    settings, values = run.settings, run.settings.recipe
     run.model.train()
+    at = lr.span_epoch(values, epoch=run.epoch, epochs=values.epochs)
+    phase = phases.at(run.phases, at)
+    batch = phase.batch
+    run.sampler.set_batch(batch, phase.per_worker)
+    optim.advance(run.optimizer, momentum=course.momentum(values, phase))
     run.sampler.start(epoch=run.epoch, samples_seen=run.samples_seen)
     microbatches = iter(run.batches)
     losses, since, images_before = [], run.seconds, run.images
@@ -108,6 +116,7 @@ def _train_epoch(run: Training) -> bool:
             loss, run.interrupted = _update(run, microbatches)
         run.seconds += perf_counter() - begin
         run.samples_seen += batch
+        run.updates += 1
         run.images += batch
         run.step += 1
         losses.append(loss)
@@ -115,7 +124,7 @@ def _train_epoch(run: Training) -> bool:
             speed = (run.images - images_before) / (run.seconds - since)
             _log_step(run, sum(losses) / len(losses), rate, speed)
             losses, since, images_before = [], run.seconds, run.images
-        if run.interrupted or run.images == batch * (settings.max_steps or 0):
+        if run.interrupted or run.updates == settings.max_steps:
             finished = False
             break
     begin = perf_counter()
@@ -125,10 +134,13 @@ def _train_epoch(run: Training) -> bool:
 
 
 def _set_rate(run: Training) -> float:
+    """Set what the next update needs to know of the position; return the rate."""
     values = run.settings.recipe
     at = lr.span_epoch(values, epoch=run.epochs_done, epochs=values.epochs)
-    rate = lr.rate(values, batch=run.sampler.batch, epoch=at)
-    optim.set_rate(run.optimizer, rate)
+    rate = lr.rate(values, batch=run.phases[0].batch, epoch=at)
+    optim.advance(run.optimizer, lr=rate, epoch=at)
+    if values.optimizer.form == "corrected_in_warmup":
+        optim.advance(run.optimizer, corrected=at < values.lr.warmup_epochs)
     return rate
 
 
@@ -138,19 +150,26 @@ def _update(run: Training, microbatches: Iterator[Batch]) -> tuple[float, bool]:
     Raises:
         Diverged: on all ranks, when the loss is infinite or not a number.
     """
-    accumulation, trace = run.sampler.accumulation, run.trace
+    sampler, trace = run.sampler, run.trace
+    # the reducer divides by the ranks, which may have unequal parts of an update
+    parts = sampler.batch / (sampler.per_worker * run.comm.size)
     begin, waited_before = perf_counter(), run.reducer.waited_s
     readings, scaled = [], run.precision.scaled
     scale = run.place.fetch(run.precision.current()) if scaled else None
     run.reducer.zero_grad()
-    for index in range(accumulation):
+    for index in range(sampler.accumulation):
         with trace.span("data"):
             images, labels = next(microbatches)
-        last = index == accumulation - 1
+        last = index == sampler.accumulation - 1
         with nullcontext() if last else run.reducer.no_sync():
             with trace.span("forward"), run.precision.autocast():
                 scores = run.model(images)
-                loss = functional.cross_entropy(scores, labels) / accumulation
+                loss = functional.cross_entropy(
+                    scores,
+                    labels,
+                    label_smoothing=run.settings.recipe.label_smoothing,
+                )
+                loss = loss / parts
             readings.append(run.place.fetch(loss))
             with trace.span("backward"):
                 run.precision.backward(loss)
@@ -201,7 +220,7 @@ def _evaluate(run: Training) -> None:
     """Evaluate, and tell the result."""
     begin = perf_counter()
     with run.trace.span("evaluation"):
-        bn.synchronise(run.model, run.comm)
+        bn.synchronise(run.model, run.comm, weight=run.sampler.accumulation)
         result = evaluate.measure(
             run.model, run.test_batches, run.comm, run.precision.autocast
         )

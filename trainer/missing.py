@@ -11,19 +11,11 @@ from trainer.recipe import Recipe
 
 WORKING: dict[str, tuple[Any, ...]] = {
     "loss_scale": (0.0,),
-    "label_smoothing": (0.0,),
     "ema_decay": (0.0,),
     "model.blurpool": (False,),
-    "optimizer.kind": ("sgd",),
-    "optimizer.form": ("u",),
-    "optimizer.decay_fc_bias": (True,),
-    "noise_scale.reading": ("none",),
-    "batch.phases": ((),),
     "bn.group": (1,),
     "bn.ghost": (0,),
-    "bn.decay": (0.9,),
-    "bn.eps": (1e-5,),
-    "bn.evaluate": ("moving",),
+    "bn.evaluate": ("moving", "last_batch"),
     "images.ramp": ((),),
     "images.test_flip": (False,),
 }

@@ -1,9 +1,13 @@
-"""SGD with momentum in the u-form, and weight decay that spares normalisation.
+"""The optimiser of a recipe, its groups of parameters, and what moves it on.
 
-``u <- m u + g; w <- w - lr u``, with Nesterov ``w <- w - lr (g + m u)``: torch's SGD.
-The rate is outside u, so a rate that changes needs no correction of the momentum
-(Goyal et al., arXiv:1706.02677, remark 2); g contains the decay ``weight_decay * w``,
-which the size of the batch does not change (remark 1).
+``u <- m u + g; w <- w - lr u``, with Nesterov ``w <- w - lr (g + m u)``: torch's SGD,
+the default.  The rate is outside u, so a rate that changes needs no correction of the
+momentum (Goyal et al., arXiv:1706.02677, remark 2); g contains the decay ``weight_decay
+* w``, which the size of the batch does not change (remark 1).  The others are in
+`trainer.optimizers`.
+
+Parameters form groups, by whether they decay and whether they are on the skip list of
+layer-wise rates.
 """
 
 from typing import Any
@@ -11,36 +15,110 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainer.recipe import Optimizer
+from trainer import optimizers
+from trainer.fields import Lars, Optimizer, Rmsprop
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+LAYERWISE = ("lars", "lamb")  # kinds that have a skip list
+Group = dict[str, Any]
 
 
-def build(model: nn.Module, config: Optimizer) -> torch.optim.SGD:
+def build(
+    model: nn.Module,
+    config: Optimizer,
+    *,
+    lars: Lars | None = None,
+    rmsprop: Rmsprop | None = None,
+) -> torch.optim.Optimizer:
     """Return the optimiser of ``model``, at the reference rate ``config.lr``.
+
+    ``lars`` and ``rmsprop`` are settings of the kinds that need them.
+    """
+    lars, rmsprop = lars or Lars(), rmsprop or Rmsprop()
+    skip = lars.skip if config.kind in LAYERWISE else "none"
+    groups = group(model, config, skip=skip)
+    if config.kind == "lars":
+        return optimizers.LARS(
+            groups,
+            lr=config.lr,
+            momentum=config.momentum,
+            form=config.form,
+            coefficient=lars.coefficient,
+            eps=lars.eps,
+            eps_rule=lars.eps_rule,
+            decay_in=lars.decay_in,
+        )
+    if config.kind == "lamb":
+        return optimizers.LAMB(groups, lr=config.lr, beta1=config.momentum)
+    if config.kind == "rmsprop_warmup":
+        return optimizers.RMSpropWarmup(
+            groups,
+            lr=config.lr,
+            lr_rmsprop=rmsprop.lr,
+            momentum=config.momentum,
+            decay=rmsprop.decay,
+            eps=rmsprop.eps,
+            center=rmsprop.centre_epoch,
+            period=rmsprop.period_epochs,
+            as_printed=rmsprop.transition == "as_printed",
+        )
+    if config.form == "u":
+        return plain(groups, config)
+    return optimizers.VMomentum(
+        groups,
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        corrected=config.form != "v",
+    )
+
+
+def plain(groups: list[Group], config: Optimizer) -> torch.optim.SGD:
+    """Return torch's SGD.
 
     Its averages begin as zeros: torch leaves those uninitialised whose first update a
     loss scale has it skip.
     """
-    decayed, spared = split(model)
-    if config.decay_bn:
-        decayed, spared = decayed + spared, []
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
     optimizer = torch.optim.SGD(
-        [group for group in groups if group["params"]],
+        groups,
         lr=config.lr,
         momentum=config.momentum,
         nesterov=config.nesterov,
         fused=True,  # one pass over memory, not one for each operation
     )
     if config.momentum:
-        for parameter in decayed + spared:
-            average = torch.zeros_like(parameter, requires_grad=False)
-            optimizer.state[parameter]["momentum_buffer"] = average
+        for members in groups:
+            for parameter in members["params"]:
+                average = torch.zeros_like(parameter, requires_grad=False)
+                optimizer.state[parameter]["momentum_buffer"] = average
     return optimizer
+
+
+def group(model: nn.Module, config: Optimizer, *, skip: str) -> list[Group]:
+    """Return the groups of trainable parameters, those outside normalisation first.
+
+    ``skip`` is "none", or "bn_bias": gamma, beta and bias get ``skip`` in their group.
+    """
+    outside, inside = split(model)
+    named = {parameter: name for name, parameter in model.named_parameters()}
+    norms = set(inside)
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in outside + inside:
+        bias = named[parameter].endswith("bias")
+        if parameter in norms:
+            decays = config.decay_bn
+        else:
+            decays = config.decay_fc_bias or not bias
+        skipped = skip == "bn_bias" and (bias or parameter in norms)
+        groups.setdefault((decays, skipped), []).append(parameter)
+    return [
+        {
+            "params": members,
+            "weight_decay": config.weight_decay if decays else 0.0,
+            **({"skip": True} if skipped else {}),
+        }
+        for (decays, skipped), members in groups.items()
+    ]
 
 
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -60,7 +138,7 @@ def split(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return trainable parameters outside and inside normalisation layers.
 
     Chosen by the module's type: a name such as ``downsample.1`` hides a normalisation.
-    The bias of the last layer is outside, and decayed, as in the paper.
+    The bias of the last layer is outside.
     """
     inside = {
         parameter
@@ -75,5 +153,15 @@ def split(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Use ``rate`` for the next update of every parameter."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    advance(optimizer, lr=rate)
+
+
+def advance(optimizer: torch.optim.Optimizer, **values: Any) -> None:
+    """Set options for the next update in all groups, those that the kind has.
+
+    ``momentum`` is LAMB's ``beta1``.
+    """
+    if "momentum" in values:
+        values["beta1"] = values["momentum"]
+    for members in optimizer.param_groups:
+        members.update({k: v for k, v in values.items() if k in members})

@@ -58,8 +58,8 @@ class Precision:
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Update the weights, unless a gradient overflowed; adapt the scale.
 
-        The optimiser is a fused one: it divides and skips on the device, so that the
-        host need not wait to know.
+        A fused optimiser divides and skips on the device.  For any other the host waits
+        until it knows whether a gradient overflowed.
         """
         self.scaler.step(optimizer)
         self.scaler.update()

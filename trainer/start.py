@@ -16,14 +16,17 @@ import torch
 from trainer import (
     adapter,
     agree,
+    bn,
     checkpoint,
     console,
+    course,
     dataset,
     loader,
     lr,
     memory,
     model,
     optim,
+    phases,
     plan,
     precision,
     recipe,
@@ -128,16 +131,28 @@ def load(settings: Settings) -> tuple[Dataset, Dataset]:
 
 
 def cut(settings: Settings, comm: Any, count: int) -> Sampler:
-    """Return this rank's part of epochs of ``count`` images."""
+    """Return this rank's part of epochs of ``count`` images, as the run begins.
+
+    Raises:
+        InvalidArgument: an epoch does not fill the batch of a phase, or a batch asks
+            for a momentum that cannot be.
+    """
     batch = settings.recipe.batch
-    return Sampler(
+    images, times = batch.per_worker, batch.accumulation
+    if batch.phases:
+        images = times = 1
+    sampler = Sampler(
         count,
         rank=comm.rank,
         size=comm.size,
-        per_worker=batch.per_worker,
-        accumulation=batch.accumulation,
+        per_worker=images,
+        accumulation=times,
         seed=settings.seed,
     )
+    for phase in reversed(phases.of(settings.recipe, comm.size)):
+        course.momentum(settings.recipe, phase)
+        sampler.set_batch(phase.batch, phase.per_worker)
+    return sampler
 
 
 def assemble(
@@ -154,6 +169,7 @@ def assemble(
     network = agree.together(
         comm, lambda: model.build(values.model, seed=settings.seed)
     )
+    bn.configure(network, values.bn)
     for tensor in network.state_dict().values():
         comm.broadcast(tensor, root=0)
     place.hold(network)
@@ -175,8 +191,11 @@ def assemble(
         comm=comm,
         settings=settings,
         model=network,
-        optimizer=optim.build(network, values.optimizer),
+        optimizer=optim.build(
+            network, values.optimizer, lars=values.lars, rmsprop=values.rmsprop
+        ),
         reducer=reducer,
+        phases=phases.of(values, comm.size),
         sampler=sampler,
         test_images=len(test),
         batches=feed(training, sampler),
@@ -210,7 +229,7 @@ def open_output(run: Training, *, resumed: bool) -> None:
         settings=dict(recipe.flatten(values)),
         sources=dict(values.sources),
         batch=run.sampler.batch,
-        peak_lr=lr.peak(values, batch=run.sampler.batch),
+        peak_lr=lr.peak(values, batch=run.phases[0].batch),
         train_images=run.sampler.count,
         test_images=run.test_images,
         resumed=resumed,

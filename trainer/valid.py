@@ -11,6 +11,12 @@ WIRES = ("float16", "bfloat16", "float32")
 DEVICES = ("cpu", "cuda")
 GPU_TRANSPORTS = ("auto", "device", "staged")
 OVERLAPS = ("staged", "device", "off")
+FORMS = {
+    "sgd": ("u", "v", "corrected", "corrected_in_warmup"),
+    "lars": ("u", "v", "hybrid"),
+    "rmsprop_warmup": ("u",),
+    "lamb": ("u",),
+}
 
 
 def check(settings: Any) -> None:
@@ -23,6 +29,7 @@ def check(settings: Any) -> None:
     check_gpu(settings)
     check_numbers(settings)
     check_rate(settings.recipe)
+    check_optimizer(settings.recipe)
     adapter.named(settings.log)
     console.check(settings.progress)
     if not settings.dry_run:
@@ -106,4 +113,29 @@ def check_rate(values: Recipe) -> None:
         raise InvalidArgument(
             f"--lr.warmup_epochs: got {rate.warmup_epochs:g}, expected less than "
             f"--lr.span_epochs ({rate.span_epochs:g}, above 0)"
+        )
+
+
+def check_optimizer(values: Recipe) -> None:
+    """Refuse an optimiser that does not have what is asked for."""
+    config = values.optimizer
+    if config.form not in FORMS[config.kind]:
+        raise InvalidArgument(
+            f"--optimizer.form: got {config.form!r}, expected one of "
+            f"{', '.join(FORMS[config.kind])} for --optimizer.kind {config.kind}"
+        )
+    if config.nesterov and (config.kind != "sgd" or config.momentum == 0):
+        raise InvalidArgument(
+            f"--optimizer.nesterov: got true with --optimizer.kind {config.kind} and "
+            f"--optimizer.momentum {config.momentum:g}; only sgd with a momentum has it"
+        )
+    if values.lars.eps_rule == "threshold" and values.lars.eps == 0:
+        raise InvalidArgument(
+            "--lars.eps: got 0, but --lars.eps_rule threshold needs one above 0 "
+            "(nnabla's is 1e-06)"
+        )
+    if not 0 <= config.momentum < 1:
+        raise InvalidArgument(
+            f"--optimizer.momentum: got {config.momentum:g}, expected at least 0 and "
+            "below 1"
         )

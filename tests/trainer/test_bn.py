@@ -1,8 +1,10 @@
+import numpy as np
 import torch
 from alone import Alone
 from torch import nn
 
 from trainer import bn
+from trainer.fields import Norm
 
 
 def two_workers():
@@ -52,3 +54,26 @@ def test_flatten_and_unflatten_keep_every_bit():
 
 def test_a_model_without_normalisation_has_nothing_to_share():
     bn.synchronise(nn.Linear(2, 2), Alone())
+
+
+def test_last_batch_forgets_all_earlier_ones():
+    model = nn.Sequential(nn.BatchNorm2d(3))
+    bn.configure(model, Norm(evaluate="last_batch"))
+    for _ in range(3):
+        images = torch.randn(8, 3, 4, 4) * 3 + 1
+        model(images)
+    torch.testing.assert_close(model[0].running_mean, images.mean((0, 2, 3)))
+    assert not torch.allclose(model[0].running_mean, torch.zeros(3))
+
+
+def test_a_rank_counts_as_often_as_it_has_microbatches():
+    class Rows:
+        def allreduce(self, x, op):
+            return (x + theirs) / 2
+
+    _, models = two_workers()
+    theirs = np.append(bn.moments(bn.flatten(models[1])).numpy() * 2, 2.0)
+    rows = torch.stack([bn.flatten(model) for model in models])
+    expected = bn.pooled((bn.moments(rows) * torch.tensor([[1.0], [2.0]])).sum(0) / 3)
+    bn.synchronise(models[0], Rows(), weight=1)
+    torch.testing.assert_close(bn.flatten(models[0]), expected)
