@@ -16,7 +16,9 @@ from functools import reduce
 
 import fake_cupy
 import numpy as np
-from fake_cupy import launch_accesses, merge, narrow, widen
+from fake_arrays import launch_accesses
+from fake_gpu import merge
+from fake_kernels import narrow, widen
 
 DTYPES = [*map(np.dtype, "i1 u1 i4 u4 i8 u8 f2 f4 f8 u2".split())]  # of nccl.h
 FLOAT32 = 7
