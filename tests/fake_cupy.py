@@ -23,11 +23,14 @@ from fake_gpu import (
 )
 from fake_kernels import ElementwiseKernel, ufunc
 
+from collectives import kernels
+
 __all__ = ["Gpu", "Race", "install"]
 
 
 def install(monkeypatch, gpu, devices=1):
     """Have ``import cupy`` find this, with so many devices, all alike."""
+    kernels.kernel.cache_clear()  # of an earlier GPU
     Gpu.made = gpu
     Stream.current.stream, Device.current = None, 0
     module = types.ModuleType("cupy")
