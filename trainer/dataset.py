@@ -21,6 +21,7 @@ from typing import Protocol
 from torch import Tensor
 
 from collectives import InvalidArgument
+from trainer import packages
 from trainer.sampler import Key
 
 
@@ -48,13 +49,18 @@ def find(name: str) -> ModuleType:
     """Return the module of this data set.
 
     Raises:
-        InvalidArgument: no file of ``trainer/data/`` has this name.
+        InvalidArgument: no file of ``trainer/data/`` has this name, or a package that
+            it needs is missing.
     """
     if name not in names():
         raise InvalidArgument(
             f"--data: got {name!r}, expected one of {', '.join(names())}"
         )
-    return importlib.import_module(f"trainer.data.{name}")
+    try:
+        return importlib.import_module(f"trainer.data.{name}")
+    except ModuleNotFoundError as error:
+        problem = packages.cure(error, str(error.name))
+        raise InvalidArgument(f"--data {name}: {problem}") from error
 
 
 def check_root(name: str, root: str | None) -> None:

@@ -39,6 +39,16 @@ def test_a_mistake_is_told_once_and_all_ranks_exit_with_2(
         assert word in lines[0]
 
 
+@pytest.mark.parametrize("package", ["torch", "yaml"])
+def test_a_missing_package_is_told_once(launch, mpiexec, tmp_path, package):
+    absent = f"raise ModuleNotFoundError('not here', name={package!r})"
+    (tmp_path / f"{package}.py").write_text(absent, "utf-8")
+    code, output = launch([mpiexec, "-n", "2", *TRAIN], PYTHONPATH=str(tmp_path))
+    assert code == 2, output
+    cure = "pip install 'mpi-collectives[train]'"
+    assert output == f"trainer.run: {package} is not installed; {cure}\n"
+
+
 def no_gpu():
     return torch.version.cuda is None or not torch.cuda.is_available()
 
