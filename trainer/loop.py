@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainer import bn, course, evaluate, lr, optim, phases, state
+from trainer.dataset import Dataset, skipped
 from trainer.interrupt import Interrupt
 from trainer.phases import Phase
 from trainer.place import Batch, Place
@@ -49,7 +50,7 @@ class Training:
     reducer: Reducer
     phases: list[Phase]
     sampler: Sampler
-    test_images: int
+    images_of: tuple[Dataset, Dataset]  # to train on, and to test on
     batches: Iterable[Batch]
     test_batches: Iterable[Batch]
     place: Place
@@ -234,4 +235,12 @@ def _evaluate(run: Training) -> None:
         count=result.count,
         seconds=perf_counter() - begin,
         **run.result,
+        **_unreadable(run),
     )
+
+
+def _unreadable(run: Training) -> dict[str, int]:
+    """Count the images that any rank has met and skipped; all ranks together."""
+    if run.settings.data_errors == "refuse":
+        return {}
+    return {"unreadable": sum(len(skipped(part, run.comm)) for part in run.images_of)}
