@@ -174,6 +174,11 @@ class Course:
                 + f", {skipped} unreadable images skipped"
                 * (skipped > 0)
             )
+        if kind == "phase":
+            return (
+                f"{self._where(event)}  batch {event['batch']:,} images in microbatches"
+                f" of {event['per_worker']}, momentum {event['momentum']:.4g}"
+            )
         if kind == "stragglers":
             return stragglers.line(event)
         if kind == "checkpoint":

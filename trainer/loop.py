@@ -104,8 +104,7 @@ def _train_epoch(run: Training) -> bool:
     at = lr.span_epoch(values, epoch=run.epoch, epochs=values.epochs)
     phase = phases.at(run.phases, at)
     batch = phase.batch
-    run.sampler.set_batch(batch, phase.per_worker)
-    optim.advance(run.optimizer, momentum=course.momentum(values, phase))
+    _set_phase(run, phase)
     run.sampler.start(epoch=run.epoch, samples_seen=run.samples_seen)
     microbatches = iter(run.batches)
     losses, since, images_before = [], run.seconds, run.images
@@ -132,6 +131,24 @@ def _train_epoch(run: Training) -> bool:
     run.place.finish()
     run.seconds += perf_counter() - begin
     return finished
+
+
+def _set_phase(run: Training, phase: Phase) -> None:
+    """Set batch and momentum of an epoch; tell of a batch that is another one."""
+    before = run.sampler.batch, run.sampler.per_worker
+    momentum = course.momentum(run.settings.recipe, phase)
+    run.sampler.set_batch(phase.batch, phase.per_worker)
+    optim.advance(run.optimizer, momentum=momentum)
+    if before != (phase.batch, phase.per_worker):
+        run.recorder.event(
+            "phase",
+            epoch=run.epoch,
+            epochs_done=run.epochs_done,
+            step=run.step,
+            batch=phase.batch,
+            per_worker=phase.per_worker,
+            momentum=momentum,
+        )
 
 
 def _set_rate(run: Training) -> float:

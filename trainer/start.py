@@ -256,6 +256,8 @@ def open_output(run: Training, *, resumed: bool) -> None:
         settings=dict(recipe.flatten(values)),
         sources=dict(values.sources),
         batch=run.sampler.batch,
+        per_worker=run.sampler.per_worker,
+        accumulation=run.sampler.accumulation,
         peak_lr=lr.peak(values, batch=run.phases[0].batch),
         train_images=run.sampler.count,
         test_images=len(run.images_of[1]),
