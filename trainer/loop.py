@@ -50,7 +50,7 @@ class Training:
     reducer: Reducer
     phases: list[Phase]
     sampler: Sampler
-    images_of: tuple[Dataset, Dataset]  # to train on, and to test on
+    datasets: tuple[Dataset, Dataset]  # to train on, and to test on
     batches: Iterable[Batch]
     test_batches: Iterable[Batch]
     place: Place
@@ -260,4 +260,4 @@ def _unreadable(run: Training) -> dict[str, int]:
     """Count the images that any rank has met and skipped; all ranks together."""
     if run.settings.data_errors == "refuse":
         return {}
-    return {"unreadable": sum(len(skipped(part, run.comm)) for part in run.images_of)}
+    return {"unreadable": sum(len(skipped(part, run.comm)) for part in run.datasets)}

@@ -39,7 +39,10 @@ def prepared(root, output, *flags):
         *TINY, "--data", "imagefolder", "--data-dir", str(root),
         "--output", str(output), *flags,
     ])  # fmt: skip
-    return start.prepare(Alone(), settings, Place(), Interrupt())
+    run = start.prepare(Alone(), settings, Place(), Interrupt())
+    if run is not None:
+        run.recorder.close()
+    return run
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def test_the_loader_dali_gets_images_samplers_and_threads(
     run = prepared(folder, tmp_path / "out", *flags)
     assert isinstance(run.batches, Stand) and isinstance(run.test_batches, Stand)
     assert run.batches.sampler is run.sampler and run.batches.threads == threads
-    assert (run.batches.dataset, run.test_batches.dataset) == run.images_of
+    assert (run.batches.dataset, run.test_batches.dataset) == run.datasets
 
 
 def test_the_loader_dali_is_refused_where_it_is_not_installed(
