@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainer import bn, course, evaluate, lr, optim, phases, state
+from trainer.dataset import Dataset, skipped
 from trainer.interrupt import Interrupt
 from trainer.phases import Phase
 from trainer.place import Batch, Place
@@ -49,7 +50,7 @@ class Training:
     reducer: Reducer
     phases: list[Phase]
     sampler: Sampler
-    test_images: int
+    datasets: tuple[Dataset, Dataset]  # to train on, and to test on
     batches: Iterable[Batch]
     test_batches: Iterable[Batch]
     place: Place
@@ -103,8 +104,7 @@ def _train_epoch(run: Training) -> bool:
     at = lr.span_epoch(values, epoch=run.epoch, epochs=values.epochs)
     phase = phases.at(run.phases, at)
     batch = phase.batch
-    run.sampler.set_batch(batch, phase.per_worker)
-    optim.advance(run.optimizer, momentum=course.momentum(values, phase))
+    _set_phase(run, phase)
     run.sampler.start(epoch=run.epoch, samples_seen=run.samples_seen)
     microbatches = iter(run.batches)
     losses, since, images_before = [], run.seconds, run.images
@@ -131,6 +131,24 @@ def _train_epoch(run: Training) -> bool:
     run.place.finish()
     run.seconds += perf_counter() - begin
     return finished
+
+
+def _set_phase(run: Training, phase: Phase) -> None:
+    """Set batch and momentum of an epoch; tell of a batch that is another one."""
+    before = run.sampler.batch, run.sampler.per_worker
+    momentum = course.momentum(run.settings.recipe, phase)
+    run.sampler.set_batch(phase.batch, phase.per_worker)
+    optim.advance(run.optimizer, momentum=momentum)
+    if before != (phase.batch, phase.per_worker):
+        run.recorder.event(
+            "phase",
+            epoch=run.epoch,
+            epochs_done=run.epochs_done,
+            step=run.step,
+            batch=phase.batch,
+            per_worker=phase.per_worker,
+            momentum=momentum,
+        )
 
 
 def _set_rate(run: Training) -> float:
@@ -234,4 +252,12 @@ def _evaluate(run: Training) -> None:
         count=result.count,
         seconds=perf_counter() - begin,
         **run.result,
+        **_unreadable(run),
     )
+
+
+def _unreadable(run: Training) -> dict[str, int]:
+    """Count the images that any rank has met and skipped; all ranks together."""
+    if run.settings.data_errors == "refuse":
+        return {}
+    return {"unreadable": sum(len(skipped(part, run.comm)) for part in run.datasets)}
