@@ -8,7 +8,7 @@ Twelve arms train a small net on 20 glyphs, at batches from 64 to 8,192; what th
 expected to show is written down in `bench.study.verdict`, and the report says what held
 and what did not.  Ranks share the runs out; a run whose outcome is in the file is not
 made again.  The third command only draws and writes.  The reduced form takes minutes,
-the full one some hours of one core.
+the full one two hours of one core; set OMP_NUM_THREADS=1, as the products are small.
 """
 
 import sys

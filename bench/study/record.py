@@ -18,6 +18,7 @@ from .train import Outcome
 
 PARTS = ("meta", "size", "task", "tuning", "rows", "equality")
 KNOWN = {entry.name for entry in fields(Outcome)}
+SIZE = {entry.name for entry in fields(Size)}
 TASK = {
     "noise": NOISE,
     "data_seed": DATA_SEED,
@@ -59,12 +60,19 @@ def read(path: str) -> Record:
         raise WrongUsage(f"{path!r} is no JSON: {error}; {cure}") from None
     if not isinstance(found, dict) or set(found) != set(PARTS):
         raise WrongUsage(f"{path!r} is not {{{', '.join(PARTS)}}}; {cure}")
+    if not fits(found["size"], SIZE):
+        raise WrongUsage(f"{path!r}: size has other fields; {cure}")
     for name in ("tuning", "rows"):
         rows = found[name]
-        if not isinstance(rows, list) or any(set(row) != KNOWN for row in rows):
+        if not (isinstance(rows, list) and all(fits(row, KNOWN) for row in rows)):
             raise WrongUsage(f"{path!r}: {name} has other fields; {cure}")
         found[name] = [Outcome(**row) for row in rows]
     return Record(**found)
+
+
+def fits(value: Any, names: set[str]) -> bool:
+    """Say whether this is a JSON object of these fields."""
+    return isinstance(value, dict) and set(value) == names
 
 
 def resume(path: str, meta: dict[str, Any], size: Size) -> Record:

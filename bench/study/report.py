@@ -93,13 +93,14 @@ def errors(cells: Table, size: Size) -> Iterator[str]:
 
 def row(first: str, second: str, cells: list[str]) -> str:
     """Return one line of the table."""
-    return "  ".join([f"{first:5}", f"{second:22}", *(f"{c:16}" for c in cells)])
+    line = "  ".join([f"{first:5}", f"{second:22}", *(f"{c:16}" for c in cells)])
+    return line.rstrip()
 
 
 def entry(cell: Cell | None) -> str:
-    """Write a cell, or a dash where there is none."""
+    """Write a cell; nothing where there is none."""
     if cell is None:
-        return "-"
+        return ""
     return f"{cell.mean:.2f} +/- {cell.deviation:.2f}{' !' if cell.diverged else ''}"
 
 
@@ -138,7 +139,12 @@ def tuning(record: Record) -> str:
     for arm, outcomes in groupby(record.tuning, lambda outcome: outcome.arm):
         found = {f"{o.rate:g}": o.error for o in outcomes}
         what = f"LARS, for B = {LARS_REFERENCE}" if arm == "M7" else "SGD, at B = 64"
-        told.append(f"{what}: {series(found)} percent")
+        best = min(found, key=found.__getitem__)
+        edge = best in (list(found)[0], list(found)[-1])
+        told.append(
+            f"{what}: {series(found)} percent, so {best}"
+            + (", at the edge of what was tried" if edge else "")
+        )
     return (
         f"{len(RATES)} rates for SGD and {len(LARS_RATES)} for LARS, on a random seed "
         f"that no result has; the least error was taken.  {'; '.join(told)}."

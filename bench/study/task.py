@@ -56,7 +56,7 @@ FULL = Size(
 )
 REDUCED = Size(
     name="reduced",
-    train=16_000,
+    train=12_000,
     test=4_000,
     epochs=30,
     batches=(64, 512, 2048),

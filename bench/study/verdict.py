@@ -107,6 +107,8 @@ def parity(cells: Table, base: Cell) -> Finding:
     claim = f"some B >= {LEAST_BATCH} has |M5 - M0| <= {NEAR:g} s"
     apart = {b: cells["M5", b].mean - base.mean for b in batches(cells)}
     large = [b for b in apart if b >= LEAST_BATCH]
+    if not large:
+        return Finding("i", claim, OPEN, "the study has no such batch")
     near = [b for b in large if abs(apart[b]) <= NEAR * base.deviation]
     told = ", ".join(f"{apart[b]:+.2f} at {b}" for b in large)
     reason = f"M5 - M0 in points: {told}; 2 s is {NEAR * base.deviation:.2f}"
