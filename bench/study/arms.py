@@ -44,8 +44,8 @@ class Arm(NamedTuple):
 
 
 _AKIBA = {
-    name: dict(vars(akiba2017.RECIPE.lr))[name.removeprefix("lr.")]
-    for name in ("lr.warmup_epochs", "lr.drops", "lr.factors")
+    f"lr.{name}": getattr(akiba2017.RECIPE.lr, name)
+    for name in ("warmup_epochs", "drops", "factors")
 }
 _LARS = {
     "optimizer.kind": "lars",

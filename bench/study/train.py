@@ -112,32 +112,16 @@ class Learner:
 def train(run: Run, data: tuple[Glyphs, Glyphs]) -> Outcome:
     """Make a run on one process: training and test pictures are ``data``."""
     begin = perf_counter()
-    learner, (pictures, test) = Learner(run), data
-    errors: list[float] = []
-    made, losses = 0, [0.0]
+    learner, errors, made = Learner(run), [], 0
     with np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(run.epochs):
-            plan = order.batches(
-                len(pictures.labels),
-                run.batch,
-                seed=run.seed,
-                epoch=epoch,
-                independent=ARMS[run.arm].independent,
-            )
-            losses = []
-            for i, which in enumerate(plan):
-                losses.append(learner.update(pictures, which, epoch + i / len(plan)))
-                made += 1
-                if not np.isfinite(losses[-1]):
-                    break
-            if not np.isfinite(losses[-1]):
+            losses = walk(learner, data[0], epoch)
+            made += len(losses)
+            if diverged := not np.isfinite(losses[-1]):
                 break
             if epoch >= run.epochs - LAST:
-                ghost = learner.ghost
-                errors.append(
-                    evaluation.error(learner.views, pictures, test, ghost=ghost)
-                )
-    diverged = not np.isfinite(losses[-1])
+                error = evaluation.error(learner.views, *data, ghost=learner.ghost)
+                errors.append(error)
     return Outcome(
         arm=run.arm,
         batch=run.batch,
@@ -150,3 +134,21 @@ def train(run: Run, data: tuple[Glyphs, Glyphs]) -> Outcome:
         updates=made,
         seconds=round(perf_counter() - begin, 2),
     )
+
+
+def walk(learner: Learner, pictures: Glyphs, epoch: int) -> list[float]:
+    """Make the updates of an epoch; return the losses, to the first not finite one."""
+    run = learner.run
+    plan = order.batches(
+        len(pictures.labels),
+        run.batch,
+        seed=run.seed,
+        epoch=epoch,
+        independent=ARMS[run.arm].independent,
+    )
+    losses = []
+    for i, which in enumerate(plan):
+        losses.append(learner.update(pictures, which, epoch + i / len(plan)))
+        if not np.isfinite(losses[-1]):
+            break
+    return losses

@@ -17,6 +17,7 @@ READMES = sorted(
     for path in [
         ROOT / "README.rst",
         *ROOT.glob("*/README.rst"),
+        ROOT / "bench/LARGEBATCH.rst",
         ROOT / "bench/TOOLS.rst",
         ROOT / "trainer/DATA.rst",
         ROOT / "collectives/GPUS.rst",
