@@ -23,6 +23,7 @@ READMES = sorted(
         ROOT / "collectives/GPUS.rst",
         ROOT / "trainer/LOGS.rst",
     ]
+    for path in [ROOT / "README.rst", *ROOT.glob("*/*.rst")]
     if not path.parent.name.startswith(".")
 )
 
