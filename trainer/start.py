@@ -33,6 +33,7 @@ from trainer import (
     state,
     trace,
 )
+from trainer.averages import Averages
 from trainer.dataset import Dataset
 from trainer.interrupt import Interrupt
 from trainer.loop import Training
@@ -191,6 +192,7 @@ def assemble(
         comm=comm,
         settings=settings,
         model=network,
+        averages=Averages(network),
         optimizer=optim.build(
             network, values.optimizer, lars=values.lars, rmsprop=values.rmsprop
         ),
@@ -228,7 +230,7 @@ def open_output(run: Training, *, resumed: bool) -> None:
         seed=settings.seed,
         settings=dict(recipe.flatten(values)),
         sources=dict(values.sources),
-        batch=run.sampler.batch,
+        batch=run.phases[0].batch,
         peak_lr=lr.peak(values, batch=run.phases[0].batch),
         train_images=run.sampler.count,
         test_images=run.test_images,
