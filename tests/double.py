@@ -104,7 +104,7 @@ def assert_same(one, other, *, but=()):
     """Assert that two runs have the same state, but for some parts of it."""
     mine, theirs = state(one), state(other)
     assert mine.keys() == theirs.keys() and one.step == other.step
-    for name in mine.keys() - set(but):
+    for name in [name for name in mine if name not in but]:
         torch.testing.assert_close(
             mine[name], theirs[name], rtol=REL, atol=REL, check_dtype=False,
             msg=lambda text, name=name: f"{name}: {text}",
