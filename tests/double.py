@@ -50,29 +50,26 @@ class Few:
 
 
 def small(name):
-    """Return the flags of a recipe whose microbatches are small.
-
-    It stops one update after the evaluation of its first epoch, at the span's middle.
-    """
+    """Return the flags of a recipe with small microbatches, in as many as before."""
     values = recipe.load(name)
     parts = []
     for epoch, batch, per_worker in values.batch.phases:
         images = SMALL * per_worker // values.batch.per_worker
         parts.append([epoch, batch // per_worker * images, images])
-    return [
-        "--recipe", name, "--epochs", "2", "--max-steps", str(UPDATES + 1),
-        "--batch.per_worker", str(SMALL), "--batch.phases", str(parts),
-    ]  # fmt: skip
+    fields = "--batch.per_worker", str(SMALL), "--batch.phases", str(parts)
+    return ["--recipe", name, "--epochs", "2", *fields]
 
 
 def trained(comm, output, name, workers, *flags, change=lambda run: None):
     """Train a recipe, after a ``change`` of the run; return it, at its end.
 
-    Its images are as many as ``workers`` microbatches need for `UPDATES` updates.
+    Its images are as many as ``workers`` microbatches need for `UPDATES` updates.  It
+    stops after the first of the second epoch, at the middle of the recipe's span.
     torch's default is float64 meanwhile: of weights, averages and gradients.
     """
     load, images = start.load, UPDATES * SMALL * workers
-    settings = parse([*THIN, *EXACT, *small(name), *flags, "--output", str(output)])
+    stop = "--max-steps", str(UPDATES + 1), "--output", str(output)
+    settings = parse([*THIN, *EXACT, *small(name), *flags, *stop])
     torch.set_default_dtype(torch.float64)
     few = mock.patch.object(
         start, "load", lambda s: tuple(Few(whole, images) for whole in load(s))
