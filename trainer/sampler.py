@@ -89,6 +89,12 @@ class Sampler:
         self.offset = (self.rank * each + min(self.rank, rest)) * per_worker
 
     @property
+    def workers(self) -> range:
+        """This rank's microbatches of an update, among those of all ranks."""
+        first = self.offset // self.per_worker
+        return range(first, first + self.accumulation)
+
+    @property
     def usable(self) -> int:
         """Images that a whole epoch sees: what fills global batches."""
         return self.updates(0) * self.batch

@@ -46,6 +46,7 @@ class Settings:
     bucket_bytes: int
     seed: int
     workers: int
+    virtual_workers: int | None
     max_steps: int | None
     log_every: int
     log: str | None
@@ -188,6 +189,11 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str, base: Recipe) -
     add("--bucket-bytes", type=int, default=others, help="other buckets' size")
     add("--seed", type=int, default=1, help="of weights, order and augmentation")
     add("--workers", type=int, default=0, help="loading processes per rank")
+    add(
+        "--virtual-workers",
+        type=int | None,
+        help="microbatches of the first update, whatever the number of ranks",
+    )
     add("--max-steps", type=int | None, help="stop after these updates")
     add("--log-every", type=int, default=10, help="updates between two lines")
     add(
@@ -285,6 +291,7 @@ _PLAIN = (
     "bucket_bytes",
     "seed",
     "workers",
+    "virtual_workers",
     "max_steps",
     "log_every",
     "log",

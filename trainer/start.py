@@ -35,6 +35,7 @@ from trainer import (
     trace,
     wire,
 )
+from trainer.averages import Averages
 from trainer.dataset import Dataset
 from trainer.interrupt import Interrupt
 from trainer.loop import Training
@@ -216,6 +217,7 @@ def assemble(
         comm=comm,
         settings=settings,
         model=network,
+        averages=Averages(network),
         optimizer=optim.build(
             network, values.optimizer, lars=values.lars, rmsprop=values.rmsprop
         ),

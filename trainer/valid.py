@@ -97,7 +97,7 @@ def check_files(settings: Any) -> None:
 
 def check_numbers(settings: Any) -> None:
     """Refuse a number that is too small."""
-    values = settings.recipe
+    values, virtual = settings.recipe, settings.virtual_workers
     at_least = {
         "--epochs": (values.epochs, 1),
         "--batch.per_worker": (values.batch.per_worker, 1),
@@ -112,6 +112,7 @@ def check_numbers(settings: Any) -> None:
         "--first-bucket-bytes": (settings.first_bucket_bytes, 1),
         "--switch-bytes": (values.reduction.switch_bytes, 0),
         "--bucket-bytes": (settings.bucket_bytes, 1),
+        "--virtual-workers": (1 if virtual is None else virtual, 1),
         "--max-steps": (settings.max_steps or 1, 1),
         "--log-every": (settings.log_every, 1),
         "--checkpoint-every": (settings.checkpoint_every, 1),
