@@ -6,6 +6,7 @@ with ``weights_only=True``:
     schema     1
     model      ``state_dict``, torchvision's names; buffers of rank 0
     buffers    (ranks, m) float64: each rank's running averages; one row if all agree
+    ema        model and buffers of the averaged weights, if there are any
     optimizer  ``state_dict``
     scaler     the loss scale, its history, and the updates skipped so far
     order      names of the parameters in the order of the gradient buckets

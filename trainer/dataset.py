@@ -5,9 +5,11 @@ A data set is one file in ``trainer/data/``; the file name is its name.  It defi
 * ``CHANGES``: the recipe's fields that it changes, as ``{"images.size": 32}``;
 * ``NEEDS_ROOT``: whether it reads a directory (``--data-dir``);
 * ``count(root)``: its number of training images, found without reading data;
-* ``load(root, *, train, images, classes, seed)``: a `Dataset`, which is asked for
-  (epoch, index) and must answer with the same bits in any process.  A data set of few
-  images may offer them all as ``pool``: `trainer.loader` keeps that on the device.
+* ``load(root, *, train, images, classes, seed, sizes)``: a `Dataset`, which is asked
+  for (epoch, index) and must answer with the same bits in any process.  ``sizes`` are
+  those of the training images, epoch by epoch (`trainer.resizing`).  A data set of few
+  images may offer them all as ``pool``, which `trainer.loader` keeps on the device, and
+  cuts to ``size(epoch)`` pixels.
 
 Worker processes import these files: nothing here may import mpi4py, because a worker
 that does joins the job a second time as the same rank.

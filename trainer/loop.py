@@ -11,7 +11,7 @@ begins, on any device: a run that has diverged ends at the same place on all ran
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainer import bn, course, evaluate, lr, optim, phases, state
+from trainer.ema import Ema
 from trainer.interrupt import Interrupt
 from trainer.phases import Phase
 from trainer.place import Batch, Place
@@ -58,6 +59,7 @@ class Training:
     interrupt: Interrupt
     stragglers: Stragglers
     trace: Trace | Off = OFF
+    ema: Ema | None = None
     epoch: int = 0
     samples_seen: int = 0  # of this epoch, by all ranks
     step: int = 0  # updates since the first epoch
@@ -179,6 +181,8 @@ def _update(run: Training, microbatches: Iterator[Batch]) -> tuple[float, bool]:
     run.stragglers.note(computed_s, run.reducer.waited_s - waited_before)
     with trace.span("optimizer"):
         run.precision.step(run.optimizer)
+        if run.ema is not None:
+            run.ema.update(run.precision.made)
     if scale is not None:
         run.precision.note(scale())
     mine = [sum(read() for read in readings), run.interrupt.requested]
@@ -220,10 +224,7 @@ def _evaluate(run: Training) -> None:
     """Evaluate, and tell the result."""
     begin = perf_counter()
     with run.trace.span("evaluation"):
-        bn.synchronise(run.model, run.comm, weight=run.sampler.accumulation)
-        result = evaluate.measure(
-            run.model, run.test_batches, run.comm, run.precision.autocast
-        )
+        result = _measure(run)
     run.result = {"top1": result.top1, "loss": result.loss}
     run.recorder.event(
         "eval",
@@ -235,3 +236,20 @@ def _evaluate(run: Training) -> None:
         seconds=perf_counter() - begin,
         **run.result,
     )
+
+
+def _measure(run: Training) -> evaluate.Result:
+    """Evaluate the network, or what the averages of its weights make of it."""
+    share = run.sampler.accumulation
+    bn.synchronise(run.model, run.comm, weight=share)
+    with ExitStack() as stack:
+        if run.ema is not None:
+            stack.enter_context(run.ema.applied())
+            bn.synchronise(run.model, run.comm, weight=share)
+        return evaluate.measure(
+            run.model,
+            run.test_batches,
+            run.comm,
+            run.precision.autocast,
+            flip=run.settings.recipe.images.test_flip,
+        )

@@ -30,10 +30,12 @@ from trainer import (
     plan,
     precision,
     recipe,
+    resizing,
     state,
     trace,
 )
 from trainer.dataset import Dataset
+from trainer.ema import Ema
 from trainer.interrupt import Interrupt
 from trainer.loop import Training
 from trainer.place import Place
@@ -124,6 +126,7 @@ def load(settings: Settings) -> tuple[Dataset, Dataset]:
             images=settings.recipe.images,
             classes=settings.recipe.model.classes,
             seed=settings.seed,
+            sizes=resizing.sizes(settings.recipe),
         )
         for train in (True, False)
     )
@@ -201,10 +204,13 @@ def assemble(
         batches=feed(training, sampler),
         test_batches=feed(test, test_sampler),
         place=place,
-        precision=Precision(values.precision, place.device.type),
+        precision=Precision(
+            values.precision, place.device.type, fixed=values.loss_scale
+        ),
         recorder=recorder,
         interrupt=interrupt,
         stragglers=Stragglers(comm),
+        ema=Ema(network, values.ema_decay) if values.ema_decay else None,
     )
 
 

@@ -1,12 +1,14 @@
 """Put a training into a checkpoint, and back.
 
 The state of a run is its parameters, the optimiser's averages, each rank's running
-averages, the layout of the buckets (the order of summation depends on it), the loss
-scale, torch's random state on the host, and the position (epoch, samples_seen).  Images
+averages, the averages of all these where there are some (`trainer.ema`), the layout of
+the buckets (the order of summation depends on it), the loss scale, torch's random state
+on the host, and the position (epoch, samples_seen).  Images
 and their augmentation follow from the position alone; nothing draws random numbers on
 a device.  All tensors are stored as host tensors: a run may go on on another device.
 """
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -17,7 +19,11 @@ from trainer.settings import Settings
 
 def save(run: Any) -> None:
     """Write a checkpoint; every rank gives its own running averages to it."""
-    rows = torch.from_numpy(run.comm.allgather(bn.flatten(run.model).numpy()))
+    averaged = {}
+    if run.ema is not None:
+        with run.ema.applied():
+            averaged["ema"] = deepcopy(network(run))
+    weights = network(run)
     scaler = run.precision.state_dict()
     if run.comm.rank == 0:
         position = {
@@ -28,8 +34,8 @@ def save(run: Any) -> None:
         settings = run.settings
         path = checkpoint.path_of(settings.output, position)
         content = {
-            "model": on_host(run.model.state_dict()),
-            "buffers": rows[:1].clone() if (rows == rows[0]).all() else rows,
+            **weights,
+            **averaged,
             "optimizer": on_host(run.optimizer.state_dict()),
             "scaler": scaler,
             "order": run.reducer.order,
@@ -40,6 +46,15 @@ def save(run: Any) -> None:
         }
         checkpoint.write(path, content, keep=settings.keep)
         run.recorder.event("checkpoint", path=str(path), **position)
+
+
+def network(run: Any) -> dict[str, Any]:
+    """Return what the model has now, and the running averages of every rank."""
+    rows = torch.from_numpy(run.comm.allgather(bn.flatten(run.model).numpy()))
+    return {
+        "model": on_host(run.model.state_dict()),
+        "buffers": rows[:1].clone() if (rows == rows[0]).all() else rows,
+    }
 
 
 def on_host(tree: Any) -> Any:
@@ -63,7 +78,23 @@ def restore(run: Any, content: dict[str, Any]) -> None:
 
     With another number of ranks the running averages start from their mean over the
     ranks of the checkpoint, and the rest of the epoch is cut into other batches.
+    Averages of the weights that the checkpoint does not have begin from its weights.
     """
+    if run.ema is not None:
+        with run.ema.applied():
+            restore_network(run, content.get("ema", content))
+    restore_network(run, content)
+    optim.restore(run.optimizer, content["optimizer"])
+    run.precision.load_state_dict(content.get("scaler", {}))
+    run.reducer.restore(content["order"])
+    torch.set_rng_state(content["rng"])
+    position = content["position"]
+    run.epoch, run.step = position["epoch"], position["step"]
+    run.samples_seen = position["samples_seen"]
+
+
+def restore_network(run: Any, content: dict[str, Any]) -> None:
+    """Give the model what `network` returned, and this rank's running averages."""
     run.model.load_state_dict(content["model"])
     rows = content["buffers"]
     if len(rows) == 1:
@@ -72,10 +103,3 @@ def restore(run: Any, content: dict[str, Any]) -> None:
         bn.unflatten(run.model, rows[run.comm.rank])
     else:
         bn.unflatten(run.model, bn.pooled(bn.moments(rows).mean(0)))
-    optim.restore(run.optimizer, content["optimizer"])
-    run.precision.load_state_dict(content.get("scaler", {}))
-    run.reducer.restore(content["order"])
-    torch.set_rng_state(content["rng"])
-    position = content["position"]
-    run.epoch, run.step = position["epoch"], position["step"]
-    run.samples_seen = position["samples_seen"]
