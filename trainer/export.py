@@ -6,10 +6,10 @@ torchvision's names and shapes, so that of a ResNet-50
     torchvision.models.resnet50().load_state_dict(safetensors.torch.load_file(path))
 
 takes them all.  torchvision strides in a block's 3x3 convolution (``v1.5``) and does
-not blur; a network of ``v1`` or with BlurPool has the same names and another arithmetic,
-and the metadata says which it is.  Running averages of ranks that differ are pooled as
-for an evaluation (`trainer.bn`).  Where a run has averages of its weights, these are
-exported, as they are what it evaluated; ``--raw`` asks for the weights themselves.
+not blur; a network of ``v1``, or with BlurPool, has the same names and another
+arithmetic, and the metadata says which it is.  Running averages of ranks that differ
+are pooled as for an evaluation (`trainer.bn`).  Where a run has averages of its weights
+these are exported: they are what it evaluates.  ``--raw`` asks for the weights.
 """
 
 import argparse

@@ -69,9 +69,9 @@ class Precision:
         """
         before = self.scaler.scale(self.one)
         self.scaler.step(optimizer)
-        self.scaler.update()
         if not self.scaled:
             return
+        self.scaler.update()
         # A lower scale is all that torch tells, on the device, of an overflow.
         self.made = (self.scaler.scale(self.one) >= before).float()
         self.skips += 1 - self.made

@@ -172,8 +172,8 @@ def check_ramp(values: Recipe) -> None:
     epochs = [epoch for epoch, _ in ramp]
     if any(start >= stop for start, stop in pairwise(epochs)):
         raise InvalidArgument(
-            f"--images.ramp: got the epochs {recipe.show(tuple(epochs))}, expected each "
-            "to be later than the one before"
+            f"--images.ramp: got the epochs {recipe.show(tuple(epochs))}, expected "
+            "each to be later than the one before"
         )
     for epoch, size in ramp:
         if epoch < 0 or size < 1:
