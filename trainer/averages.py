@@ -52,6 +52,13 @@ class Averages:
             copy(self.rows[self.held], self.live)
         return self.table
 
+    def follow(self, others: "Averages", part: Any) -> None:
+        """Move each row by ``part`` of the way to the same worker's of ``others``."""
+        table = self.own()
+        table += (others.own() - table) * part
+        if self.rows:
+            copy(self.live, self.rows[self.held])
+
     def share(self, row: Tensor) -> None:
         """Have one row in all workers; all ranks call this, with the same bits."""
         bn.unflatten(self.model, row)

@@ -6,6 +6,7 @@ with ``weights_only=True``:
     schema     2
     model      ``state_dict``, torchvision's names; buffers of some worker
     buffers    (workers, m): each worker's running averages; one row if all agree
+    ema        model and buffers of the averaged weights, if there are any
     optimizer  ``state_dict``
     scaler     the loss scale, its history, and the updates skipped so far
     order      names of the parameters in the order of the gradient buckets

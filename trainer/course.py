@@ -5,7 +5,7 @@ For any number of ranks, which need not exist: nothing here needs MPI or torch.
 
 from collections.abc import Iterator
 
-from trainer import lr, noise_scale, outlook, phases, recipe
+from trainer import lr, noise_scale, outlook, phases, recipe, resizing
 from trainer.phases import Phase
 from trainer.recipe import Recipe
 
@@ -65,11 +65,12 @@ def phase_table(values: Recipe, size: int) -> list[str]:
 
 
 def rate_table(values: Recipe, size: int, training: int) -> list[str]:
-    """Return batch, momentum and rate at the start of each epoch."""
+    """Return batch, momentum, rate and size of images at the start of each epoch."""
     parts = phases.of(values, size)
+    pixels = resizing.sizes(values)
     lines = [
         f"{'epoch':<8}{'update':>10}{'of the span':>13}{'batch':>9}{'momentum':>11}"
-        f"{'lr':>14}"
+        f"{'lr':>14}{'pixels':>8}"
     ]
     update = 0
     for epoch, phase in _epochs(values, parts):
@@ -77,7 +78,7 @@ def rate_table(values: Recipe, size: int, training: int) -> list[str]:
         rate = lr.rate(values, batch=parts[0].batch, epoch=at)
         lines.append(
             f"{epoch:<8}{update:>10}{at:>13.2f}{phase.batch:>9}"
-            f"{momentum(values, phase):>11.6f}{rate:>14.6g}"
+            f"{momentum(values, phase):>11.6f}{rate:>14.6g}{pixels[epoch]:>8}"
         )
         update += training // phase.batch
     return lines

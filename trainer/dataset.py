@@ -6,9 +6,11 @@ A data set is one file in ``trainer/data/``; the file name is its name.  It defi
 * ``NEEDS_ROOT``: whether it reads a directory (``--data-dir``);
 * ``count(root)``: its number of training images, found without reading any; of root
   None, that of the data set that a plan assumes;
-* ``load(root, *, train, images, classes, seed)``: a `Dataset`, which is asked for
-  (epoch, index) and must answer with the same bits in any process.  A data set of few
-  images may offer them all as ``pool``: `trainer.loader` keeps that on the device.
+* ``load(root, *, train, images, classes, seed, sizes)``: a `Dataset`, which is asked
+  for (epoch, index) and must answer with the same bits in any process.  ``sizes`` are
+  those of the training images, epoch by epoch (`trainer.resizing`).  A data set of few
+  images may offer them all as ``pool``, which `trainer.loader` keeps on the device, and
+  cuts to ``size(epoch)`` pixels.
 
 One that reads files takes ``errors`` in ``load``, too, one of `ERRORS`.  It has
 ``problem(index)``, what is wrong with an image or None, and ``unreadable``: None, or

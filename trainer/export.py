@@ -1,13 +1,15 @@
-"""Export weights: ``python -m trainer.export CHECKPOINT OUT.safetensors``.
+"""Export weights: ``python -m trainer.export [--raw] CHECKPOINT OUT.safetensors``.
 
 CHECKPOINT is a file, or the output of a run, whose last one is taken.  The tensors have
 torchvision's names and shapes, so that of a ResNet-50
 
     torchvision.models.resnet50().load_state_dict(safetensors.torch.load_file(path))
 
-takes them all.  torchvision strides in a block's 3x3 convolution (``v1.5``); a network
-of ``v1`` has the same names and another arithmetic, and the metadata says which it is.
-Running averages of ranks that differ are pooled as for an evaluation (`trainer.bn`).
+takes them all.  torchvision strides in a block's 3x3 convolution (``v1.5``) and does
+not blur; a network of ``v1``, or with BlurPool, has the same names and another
+arithmetic, and the metadata says which it is.  Running averages of ranks that differ
+are pooled as for an evaluation (`trainer.bn`).  Where a run has averages of its weights
+these are exported: they are what it evaluates.  ``--raw`` asks for the weights.
 """
 
 import argparse
@@ -35,9 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("checkpoint", help="a checkpoint-*.pt, or the output of a run")
     parser.add_argument("out", help="file to write, *.safetensors")
+    parser.add_argument(
+        "--raw", action="store_true", help="the weights, not their averages"
+    )
     options = parser.parse_args(argv)
     try:
-        told = export(options.checkpoint, options.out)
+        told = export(options.checkpoint, options.out, raw=options.raw)
     except (InvalidArgument, OSError) as error:
         print(f"trainer.export: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -46,8 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def export(source: str, out: str) -> dict[str, str]:
+def export(source: str, out: str, *, raw: bool = False) -> dict[str, str]:
     """Write the weights of a checkpoint, and return the metadata beside them.
+
+    ``raw``: not their averages, if it has any.
 
     Raises:
         InvalidArgument: there is no such checkpoint, or safetensors is not installed.
@@ -65,19 +72,21 @@ def export(source: str, out: str) -> dict[str, str]:
             "directory of a run"
         )
     content = checkpoint.read(path)
-    told = metadata(content)
+    averaged = "ema" in content and not raw
+    told = metadata(content) | {"weights": "averages" if averaged else "last"}
     part = Path(f"{out}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    save_file(weights(content), part, metadata=told)
+    chosen = content["ema"] if averaged else content
+    save_file(weights(chosen, content["config"]), part, metadata=told)
     part.replace(out)
     return told
 
 
-def weights(content: dict[str, Any]) -> dict[str, Tensor]:
-    """Return parameters and pooled running averages of a checkpoint, by name."""
-    network = built(content["config"])
-    network.load_state_dict(content["model"])
-    rows = content["buffers"]
+def weights(stored: dict[str, Any], config: dict[str, Any]) -> dict[str, Tensor]:
+    """Return stored parameters and pooled running averages, by name."""
+    network = built(config)
+    network.load_state_dict(stored["model"])
+    rows = stored["buffers"]
     if len(rows) > 1:
         bn.unflatten(network, bn.pooled(bn.moments(rows).mean(0)))
     return {name: t.contiguous() for name, t in network.state_dict().items()}
@@ -105,6 +114,7 @@ def metadata(content: dict[str, Any]) -> dict[str, str]:
         "width": str(config["model.width"]),
         "classes": str(config["model.classes"]),
         "stride": config["model.stride"],
+        "blurpool": str(config.get("model.blurpool", False)).lower(),
         "data": config["data"],
         "epoch": str(position["epoch"]),
         "update": str(position["step"]),

@@ -19,7 +19,7 @@ class Model:
     blocks: tuple[int, ...] = (3, 4, 6, 3)  # residual blocks per stage
     zero_gamma: bool = False  # gamma 0 in the last normalisation of each block
     fan_mode: str = "fan_out"  # of He's initialisation: "fan_in" or "fan_out"
-    blurpool: bool = False  # blur before each stride
+    blurpool: bool = False  # blur before each stride (`trainer.blur`)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Images:
     jitter: float = 0.0  # of brightness, contrast and saturation, largest part
     lighting: float = 0.0  # along ImageNet's principal colours, standard deviation
     normalise: str = "deviation"  # what is subtracted and divided by
-    ramp: tuple[tuple[float, int], ...] = ()  # (epoch, size), linear in between
+    ramp: tuple[tuple[float, int], ...] = ()  # (epoch, size), `trainer.resizing`
     test_crop: str = "short_side"  # of "resize" pixels, or its "fraction" size / resize
     test_size: int = 0  # pixels; 0: size
     test_flip: bool = False  # average the scores of an image and its mirror image

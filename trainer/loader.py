@@ -9,9 +9,9 @@ import weakref
 from collections.abc import Iterable, Iterator
 from multiprocessing import forkserver, parent_process
 from threading import Thread
+from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from trainer.dataset import Dataset
@@ -29,30 +29,25 @@ def load(
     """
     pool = getattr(dataset, "pool", None)
     if pool is not None:
-        return Resident(*pool, sampler, place)
+        return Resident(dataset, sampler, place)
     return Loaded(dataset, sampler, workers, place)
 
 
 class Resident:
     """Batches of a data set that lies on the device: nothing but indices is copied."""
 
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        sampler: Sampler | TestSampler,
-        place: Place,
-    ):
+    def __init__(self, dataset: Any, sampler: Sampler | TestSampler, place: Place):
         """Put images (N, 3, size, size) and labels (N,) there; image i is i mod N."""
-        self.images, self.labels = place.put(images, labels)
-        self.sampler, self.place = sampler, place
+        self.images, self.labels = place.put(*dataset.pool)
+        self.size, self.sampler, self.place = dataset.size, sampler, place
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches left in the sampler's epoch."""
         for keys in self.sampler:
             rows = torch.tensor([index % len(self.images) for _, index in keys])
-            rows = self.place.index(rows)
-            yield self.place.put(self.images[rows], self.labels[rows])
+            rows, size = self.place.index(rows), self.size(keys[0][0])
+            corners = self.images[..., :size, :size]
+            yield self.place.put(corners[rows], self.labels[rows])
 
 
 class Loaded:

@@ -24,6 +24,7 @@ from torch.nn import functional
 from trainer import bn, course, evaluate, lr, optim, phases, state
 from trainer.averages import Averages
 from trainer.dataset import Dataset, skipped
+from trainer.ema import Ema
 from trainer.interrupt import Interrupt
 from trainer.phases import Phase
 from trainer.place import Batch, Place
@@ -61,6 +62,7 @@ class Training:
     interrupt: Interrupt
     stragglers: Stragglers
     trace: Trace | Off = OFF
+    ema: Ema | None = None
     epoch: int = 0
     samples_seen: int = 0  # of this epoch, by all ranks
     step: int = 0  # updates since the first epoch
@@ -108,11 +110,13 @@ def train(run: Training) -> bool:
 
 def _train_epoch(run: Training) -> bool:
     """Make the updates left in this epoch; return whether it was finished."""
-    settings, values = run.settings, run.settings.recipe
+    settings = run.settings
     run.model.train()
     phase, batch = run.phase, run.phase.batch
     _set_phase(run, phase)
     run.averages.begin(run.sampler.accumulation)
+    if run.ema is not None:
+        run.ema.averages.begin(run.sampler.accumulation)
     run.sampler.start(epoch=run.epoch, samples_seen=run.samples_seen)
     microbatches = iter(run.batches)
     losses, since, images_before = [], run.seconds, run.images
@@ -206,6 +210,8 @@ def _update(run: Training, microbatches: Iterator[Batch]) -> tuple[float, bool]:
     run.stragglers.note(computed_s, run.reducer.waited_s - waited_before)
     with trace.span("optimizer"):
         run.precision.step(run.optimizer)
+        if run.ema is not None:
+            run.ema.update(run.averages, run.precision.made)
     if scale is not None:
         run.precision.note(scale())
     mine = [sum(read() for read in readings), run.interrupt.requested]
@@ -247,10 +253,7 @@ def _evaluate(run: Training) -> None:
     """Evaluate, and tell the result."""
     begin = perf_counter()
     with run.trace.span("evaluation"):
-        bn.synchronise(run.averages, run.comm)
-        result = evaluate.measure(
-            run.model, run.test_batches, run.comm, run.precision.autocast
-        )
+        result = _measure(run)
     run.result = {"top1": result.top1, "loss": result.loss}
     run.recorder.event(
         "eval",
@@ -262,6 +265,22 @@ def _evaluate(run: Training) -> None:
         seconds=perf_counter() - begin,
         **run.result,
         **_unreadable(run),
+    )
+
+
+def _measure(run: Training) -> evaluate.Result:
+    """Evaluate the network, or what the averages of its weights make of it."""
+    bn.synchronise(run.averages, run.comm)
+    model = run.model
+    if run.ema is not None:
+        bn.synchronise(run.ema.averages, run.comm)
+        model = run.ema.model
+    return evaluate.measure(
+        model,
+        run.test_batches,
+        run.comm,
+        run.precision.autocast,
+        flip=run.settings.recipe.images.test_flip,
     )
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from collectives import InvalidArgument
+from trainer.blur import conv
 from trainer.recipe import Model
 
 EXPANSION = 4
@@ -25,14 +26,14 @@ FAN_MODES = ("fan_in", "fan_out")
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions around a shortcut; see the module's docstring."""
 
-    def __init__(self, channels_in: int, width: int, *, stride: int, placement: str):
+    def __init__(self, channels_in: int, width: int, *, stride: int, config: Model):
         """Make a block from ``channels_in`` to ``4 * width`` channels."""
         super().__init__()
-        channels_out = EXPANSION * width
-        first, second = (stride, 1) if placement == "v1" else (1, stride)
-        self.conv1 = nn.Conv2d(channels_in, width, 1, stride=first, bias=False)
+        channels_out, blurpool = EXPANSION * width, config.blurpool
+        first, second = (stride, 1) if config.stride == "v1" else (1, stride)
+        self.conv1 = conv(channels_in, width, 1, stride=first, blurpool=blurpool)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride=second, padding=1, bias=False)
+        self.conv2 = conv(width, width, 3, stride=second, blurpool=blurpool)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, channels_out, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels_out)
@@ -40,7 +41,7 @@ class Bottleneck(nn.Module):
         self.downsample = None
         if stride != 1 or channels_in != channels_out:
             self.downsample = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False),
+                conv(channels_in, channels_out, 1, stride=stride, blurpool=blurpool),
                 nn.BatchNorm2d(channels_out),
             )
 
@@ -71,9 +72,7 @@ class ResNet(nn.Module):
             for block in range(blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
                 layer.append(
-                    Bottleneck(
-                        channels, stage_width, stride=stride, placement=config.stride
-                    )
+                    Bottleneck(channels, stage_width, stride=stride, config=config)
                 )
                 channels = EXPANSION * stage_width
             self.add_module(f"layer{stage + 1}", layer)

@@ -73,21 +73,21 @@ class Place:
         if waiting:
             yield taken(*waiting.pop(0))
 
-    def fetch(self, number: Tensor) -> Callable[[], float]:
-        """Begin to copy one number to the host; the returned call waits for it.
+    def fetch(self, numbers: Tensor) -> Callable[[], Any]:
+        """Begin to copy a number, or a vector, to the host; the call waits for it.
 
         It waits for what was queued before, and not for what is queued later.
         """
         if not self.on_gpu:
-            value = number.item()
+            value = numbers.tolist()
             return lambda: value
-        copy = number.detach().to("cpu", non_blocking=True)
+        copy = numbers.detach().to("cpu", non_blocking=True)
         event = torch.cuda.Event(blocking=True)  # the host sleeps, it does not spin
         event.record(torch.cuda.current_stream(self.device))
 
-        def read() -> float:
+        def read() -> Any:
             event.synchronize()
-            return copy.item()
+            return copy.tolist()
 
         return read
 
@@ -142,7 +142,7 @@ def choose(comm: Any, mine: gpu.Claim | None, *, share: bool) -> torch.device:
     number = gpu.settle(mine or gpu.claim(), comm, share=share)
     agree.together(comm, lambda: check_seen(number))
     torch.cuda.set_device(number)
-    torch.backends.cudnn.benchmark = True  # the sizes of images do not change
+    torch.backends.cudnn.benchmark = True  # images have few sizes
     return torch.device("cuda", number)
 
 

@@ -14,6 +14,8 @@ infinite or no number on one rank is so in the average, and so is a sum that ove
 on the wire, where no rank's own gradient did.  float32 has a scale too where gradients
 travel as float16 (`trainer.wire`).
 
+With a fixed scale (``loss_scale``) such updates are skipped too; the scale stays.
+
 A skipped update counts as an update: the learning rate goes on, the images were seen.
 
 P. Micikevicius et al.: Mixed precision training.  ICLR 2018, arXiv:1710.03740.
@@ -34,17 +36,27 @@ class Precision:
     """How forward, backward and update of one run compute."""
 
     def __init__(
-        self, name: str, device_type: str, *, first_scale: float | None = None
+        self,
+        name: str,
+        device_type: str,
+        *,
+        fixed: float = 0.0,
+        first_scale: float | None = None,
     ):
-        """Begin with ``first_scale``; None: 65,536 with float16, else no scale."""
-        self.name, self.device_type = name, device_type
+        """Keep the scale ``fixed``, or adapt it (0), from ``first_scale``.
+
+        With None that is 65,536 where the type is float16, and no scale elsewhere.
+        """
+        self.name, self.device_type, self.fixed = name, device_type, fixed
         self.scaler = torch.amp.GradScaler(
             device_type,
-            init_scale=first_scale or 65536.0,
+            init_scale=fixed or first_scale or 65536.0,
             enabled=name == "float16" or first_scale is not None,
         )
         self.one = torch.ones((), device=device_type)
-        self.scale = self.scaler.get_scale()  # of the last update that was read
+        self.skips = torch.zeros((), device=device_type)  # updates
+        self.made: Tensor | None = None  # the last update: 1, or 0 if it was skipped
+        self.scale = self.scaler.get_scale()  # when it was read last
         self.skipped = 0  # updates, until then
 
     @property
@@ -68,20 +80,24 @@ class Precision:
         A fused optimiser divides and skips on the device.  For any other the host waits
         until it knows whether a gradient overflowed.
         """
+        before = self.scaler.scale(self.one)
         self.scaler.step(optimizer)
+        if not self.scaled:
+            return
         self.scaler.update()
+        # A lower scale is all that torch tells, on the device, of an overflow.
+        self.made = (self.scaler.scale(self.one) >= before).float()
+        self.skips += 1 - self.made
+        if self.fixed:
+            self.scaler.update(self.fixed)
 
     def current(self) -> Tensor:
-        """Return the scale where it is, on the device."""
-        return self.scaler.scale(self.one)
+        """Return (scale, updates skipped so far) where they are, on the device."""
+        return torch.stack([self.scaler.scale(self.one), self.skips])
 
-    def note(self, scale: float) -> None:
-        """Take down the scale after an update; a lower one tells that it was skipped.
-
-        Each update has to be noted, in order, if later than it was made.
-        """
-        self.skipped += scale < self.scale
-        self.scale = scale
+    def note(self, current: list[float]) -> None:
+        """Take down what `current` was, perhaps some updates ago."""
+        self.scale, self.skipped = current[0], int(current[1])
 
     def told(self) -> dict[str, float]:
         """Return what metrics say of the scale; nothing where there is none."""
@@ -91,16 +107,17 @@ class Precision:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scale, its history and the skipped updates."""
-        self.note(self.scaler.get_scale())
+        self.note(self.current().tolist())
         return {"skipped": self.skipped, **self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state; without a scale in it, from the first one."""
         state = dict(state)
-        self.skipped = state.pop("skipped", 0)
+        self.skips.fill_(state.pop("skipped", 0))
         if self.scaled and state:
+            state["scale"] = self.fixed or state["scale"]
             self.scaler.load_state_dict(state)
-        self.scale = self.scaler.get_scale()
+        self.note(self.current().tolist())
 
 
 def check(name: str, place: Place, *, compiled: bool) -> None:

@@ -30,6 +30,7 @@ from trainer import (
     plan,
     precision,
     recipe,
+    resizing,
     spot_check,
     state,
     trace,
@@ -37,6 +38,7 @@ from trainer import (
 )
 from trainer.averages import Averages
 from trainer.dataset import Dataset
+from trainer.ema import Ema
 from trainer.interrupt import Interrupt
 from trainer.loop import Training
 from trainer.place import Batch, Place
@@ -139,6 +141,7 @@ def load(settings: Settings) -> tuple[Dataset, Dataset]:
             images=settings.recipe.images,
             classes=settings.recipe.model.classes,
             seed=settings.seed,
+            sizes=resizing.sizes(settings.recipe),
             **about,
         )
         for train in (True, False)
@@ -202,13 +205,12 @@ def assemble(
     for tensor in network.state_dict().values():
         comm.broadcast(tensor, root=0)
     place.hold(network)
+    ema = Ema(network, values.ema_decay) if values.ema_decay else None
     if settings.compile:  # each shape by itself: training, evaluation, its last batch
         network.compile(dynamic=False)
-    reducer = Reducer(
-        network.named_parameters(),
-        comm,
-        **vars(values.reduction),
-    )
+        if ema is not None:
+            ema.model.compile(dynamic=False)
+    reducer = Reducer(network.named_parameters(), comm, **vars(values.reduction))
     test_sampler = TestSampler(
         len(test), rank=comm.rank, size=comm.size, per_worker=values.batch.per_worker
     )
@@ -231,6 +233,7 @@ def assemble(
         precision=Precision(
             values.precision,
             place.device.type,
+            fixed=values.loss_scale,
             first_scale=wire.first_scale(
                 values.precision, values.reduction.wire, comm.size
             ),
@@ -238,6 +241,7 @@ def assemble(
         recorder=recorder,
         interrupt=interrupt,
         stragglers=Stragglers(comm),
+        ema=ema,
     )
 
 

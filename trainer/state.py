@@ -1,23 +1,28 @@
 """Put a training into a checkpoint, and back.
 
 The state of a run is its parameters, the optimiser's averages, each worker's running
-averages, the layout of the buckets (the order of summation depends on it), the loss
-scale, torch's random state on the host, and the position (epoch, samples_seen).  Images
-and their augmentation follow from the position alone; nothing draws random numbers on
-a device.  All tensors are stored as host tensors: a run may go on on another device.
+averages, the averages of all these where there are some (`trainer.ema`), the layout of
+the buckets (the order of summation depends on it), the loss scale, torch's random state
+on the host, and the position (epoch, samples_seen).  Images and their augmentation
+follow from the position alone; nothing draws random numbers on a device.  All tensors
+are stored as host tensors: a run may go on on another device.
 """
 
 from typing import Any
 
 import torch
+from torch import nn
 
 from trainer import checkpoint, optim, recipe
+from trainer.averages import Averages
 from trainer.settings import Settings
 
 
 def save(run: Any) -> None:
     """Write a checkpoint; every rank gives its workers' running averages to it."""
-    rows = run.averages.gather(run.comm)
+    content = network(run.model, run.averages, run.comm)
+    if run.ema is not None:
+        content["ema"] = network(run.ema.model, run.ema.averages, run.comm)
     scaler = run.precision.state_dict()
     if run.comm.rank == 0:
         position = {
@@ -27,9 +32,7 @@ def save(run: Any) -> None:
         }
         settings = run.settings
         path = checkpoint.path_of(settings.output, position)
-        content = {
-            "model": on_host(run.model.state_dict()),
-            "buffers": rows,
+        content |= {
             "optimizer": on_host(run.optimizer.state_dict()),
             "scaler": scaler,
             "order": run.reducer.order,
@@ -40,6 +43,12 @@ def save(run: Any) -> None:
         }
         checkpoint.write(path, content, keep=settings.keep)
         run.recorder.event("checkpoint", path=str(path), **position)
+
+
+def network(model: nn.Module, averages: Averages, comm: Any) -> dict[str, Any]:
+    """Return what a network has, and on rank 0 the running averages of all workers."""
+    buffers = averages.gather(comm)
+    return {"model": on_host(model.state_dict()), "buffers": buffers}
 
 
 def on_host(tree: Any) -> Any:
@@ -64,16 +73,22 @@ def restore(run: Any, content: dict[str, Any]) -> None:
     With another number of ranks and the same batch, sums are taken in another order,
     and nothing else differs: each worker goes on from its own running averages.  With
     another batch the rest of the epoch is cut anew, and where that has another number
-    of workers, each starts from the pool of the averages.
+    of workers, each starts from the pool of the averages.  Averages of the weights that
+    the checkpoint does not have begin from its weights.
     """
-    run.model.load_state_dict(content["model"])
-    optim.restore(run.optimizer, content["optimizer"])
-    run.precision.load_state_dict(content.get("scaler", {}))
-    run.reducer.restore(content["order"])
-    torch.set_rng_state(content["rng"])
     position = content["position"]
     run.epoch, run.step = position["epoch"], position["step"]
     run.samples_seen = position["samples_seen"]
     phase, sampler = run.phase, run.sampler
     sampler.set_batch(phase.batch, phase.per_worker)
-    run.averages.restore(content["buffers"], workers=sampler.workers, of=phase.workers)
+    parts = [(run.model, run.averages, content)]
+    if run.ema is not None:
+        stored = content.get("ema", content)
+        parts.append((run.ema.model, run.ema.averages, stored))
+    for model, averages, stored in parts:
+        model.load_state_dict(stored["model"])
+        averages.restore(stored["buffers"], workers=sampler.workers, of=phase.workers)
+    optim.restore(run.optimizer, content["optimizer"])
+    run.precision.load_state_dict(content.get("scaler", {}))
+    run.reducer.restore(content["order"])
+    torch.set_rng_state(content["rng"])

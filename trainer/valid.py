@@ -1,5 +1,7 @@
 """Which settings can work: all that is known without ranks, devices or data."""
 
+from itertools import pairwise
+from math import isfinite
 from typing import Any
 
 from collectives import InvalidArgument, algorithms
@@ -32,6 +34,8 @@ def check(settings: Any) -> None:
     check_numbers(settings)
     check_rate(settings.recipe)
     check_optimizer(settings.recipe)
+    check_weights(settings.recipe)
+    check_ramp(settings.recipe)
     adapter.named(settings.log)
     console.check(settings.progress)
     if not settings.dry_run:
@@ -105,6 +109,8 @@ def check_numbers(settings: Any) -> None:
         "--images.size": (values.images.size, 1),
         "--images.resize": (values.images.resize, values.images.size),
         "--images.shift": (values.images.shift, 0),
+        "--images.test_size": (values.images.test_size, 0),
+        "--loss_scale": (values.loss_scale, 0),
         "--lr.reference_batch": (values.lr.reference_batch, 1),
         "--noise_scale.reference_batch": (values.noise_scale.reference_batch, 1),
         "--bn.group": (values.bn.group, 1),
@@ -164,3 +170,39 @@ def check_optimizer(values: Recipe) -> None:
             f"--optimizer.momentum: got {config.momentum:g}, expected at least 0 and "
             "below 1"
         )
+
+
+def check_weights(values: Recipe) -> None:
+    """Refuse averages and a loss scale that cannot be."""
+    if not 0 <= values.ema_decay < 1:
+        raise InvalidArgument(
+            f"--ema_decay: got {values.ema_decay:g}, expected at least 0 (no averages) "
+            "and below 1"
+        )
+    if not isfinite(values.loss_scale):
+        raise InvalidArgument(
+            f"--loss_scale: got {values.loss_scale:g}, expected a finite number"
+        )
+    if values.loss_scale and values.precision != "float16":
+        raise InvalidArgument(
+            f"--loss_scale: got {values.loss_scale:g}, but --precision "
+            f"{values.precision} has no loss scale; add --precision float16, or use "
+            "--loss_scale 0"
+        )
+
+
+def check_ramp(values: Recipe) -> None:
+    """Refuse sizes of images that no epoch has, or that are none."""
+    ramp = values.images.ramp
+    epochs = [epoch for epoch, _ in ramp]
+    if any(start >= stop for start, stop in pairwise(epochs)):
+        raise InvalidArgument(
+            f"--images.ramp: got the epochs {recipe.show(tuple(epochs))}, expected "
+            "each to be later than the one before"
+        )
+    for epoch, size in ramp:
+        if epoch < 0 or size < 1:
+            raise InvalidArgument(
+                f"--images.ramp: got {size} pixels at epoch {epoch:g}, expected at "
+                "least 1 pixel and epoch 0"
+            )

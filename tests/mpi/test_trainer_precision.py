@@ -98,13 +98,36 @@ def test_what_overflows_on_one_rank_is_skipped_on_all(comm, bad, travels):
             computing.backward(layers(x).square().mean() / 1024)
             reducer.finish()
             computing.step(optimizer)
-            computing.note(float(computing.current()))
+            computing.note(computing.current().tolist())
             unchanged = all(map(torch.equal, layers.parameters(), before))
             assert unchanged == guilty
         assert every_rank_has_the_same(comm, list(layers.parameters()))
         assert computing.skipped == culprit + 1
         assert computing.scale == 65536 / 2 ** (culprit + 1)
     assert all(torch.isfinite(parameter).all() for parameter in layers.parameters())
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_with_a_fixed_scale_all_ranks_skip_together_and_keep_it(comm, bad):
+    torch.manual_seed(0)
+    layer = nn.Linear(8, 8)
+    optimizer = optim.build(layer, Optimizer(lr=0.01))
+    reducer = Reducer(layer.named_parameters(), comm, **SMALL)
+    computing = Precision("float16", "cpu", fixed=256.0)
+    for culprit in range(comm.size):
+        for guilty in (True, False):
+            before = layer.weight.detach().clone()
+            reducer.zero_grad()
+            x = torch.ones(2, 8)
+            x[0, 0] = bad if guilty and comm.rank == culprit else 1.0
+            computing.backward(layer(x).square().mean())
+            reducer.finish()
+            computing.step(optimizer)
+            computing.note(computing.current().tolist())
+            assert torch.equal(layer.weight, before) == guilty
+            assert computing.made.item() == (not guilty)
+        assert every_rank_has_the_same(comm, list(layer.parameters()))
+        assert (computing.scale, computing.skipped) == (256, culprit + 1)
 
 
 def test_a_sum_that_overflows_on_the_wire_is_skipped_on_all(comm):
@@ -119,7 +142,7 @@ def test_a_sum_that_overflows_on_the_wire_is_skipped_on_all(comm):
     assert torch.isfinite(layer.weight.grad).all()  # no rank's own overflows
     reducer.finish()
     computing.step(optimizer)
-    computing.note(float(computing.current()))
+    computing.note(computing.current().tolist())
     assert computing.skipped == 1 and (layer.weight == 1).all()
 
 

@@ -41,7 +41,7 @@ def resnet50():
     return found | {"fc.weight": (1000, 2048), "fc.bias": (1000,)}
 
 
-def write(folder, config, *, rows=1):
+def write(folder, config, *, rows=1, **more):
     """Write a checkpoint of a network whose ranks have seen different images."""
     torch.manual_seed(0)
     network = ResNet(config)
@@ -52,7 +52,7 @@ def write(folder, config, *, rows=1):
         "position": {"epoch": 3, "samples_seen": 0, "step": 42},
         "config": {f"model.{name}": value for name, value in vars(config).items()}
         | {"data": "digits"},
-    }
+    } | more
     path = folder / "checkpoint-0003-00000000.pt"
     checkpoint.write(path, content, keep=1)
     return network
@@ -94,6 +94,22 @@ def test_running_averages_of_all_ranks_are_pooled(tmp_path):
     assert torch.equal(found["bn1.running_var"], torch.full((4,), 5 - 1.5**2))
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_averages_are_exported_unless_the_weights_are_asked_for(tmp_path, raw):
+    averages = ResNet(TINY)
+    nn.init.ones_(averages.fc.weight)
+    rows = torch.stack([bn.flatten(averages) + row for row in (2, 4)])
+    stored = {"model": averages.state_dict(), "buffers": rows}
+    network = write(tmp_path, TINY, ema=stored)
+    out = str(tmp_path / "out.safetensors")
+    told = export.export(str(tmp_path), out, raw=raw)
+    assert told["weights"] == ("last" if raw else "averages")
+    found, expected = load(out), network if raw else averages
+    assert torch.equal(found["fc.weight"], expected.fc.weight)
+    mean = 1.0 if raw else 3.0
+    assert torch.equal(found["bn1.running_mean"], torch.full((4,), mean))
+
+
 @pytest.mark.parametrize("stride", ["v1", "v1.5"])
 def test_the_metadata_says_which_network_it_is(tmp_path, stride):
     write(tmp_path, Model(stride=stride, width=4, blocks=(1, 1), classes=10))
@@ -101,6 +117,7 @@ def test_the_metadata_says_which_network_it_is(tmp_path, stride):
     with safetensors.safe_open(tmp_path / "out.safetensors", "pt") as file:
         assert file.metadata() == told
     assert told["stride"] == stride and told["architecture"] == "resnet"
+    assert told["blurpool"] == "false" and told["weights"] == "last"
     assert told["blocks"] == "1,1" and told["update"] == "42"
 
 

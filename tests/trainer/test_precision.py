@@ -76,7 +76,7 @@ def update(parts, computing, gradient):
     computing.backward(model(torch.tensor([[gradient]])).sum())
     reducer.finish()
     computing.step(optimizer)
-    computing.note(float(computing.current()))
+    computing.note(computing.current().tolist())
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -97,11 +97,43 @@ def test_an_overflow_skips_the_update_and_halves_the_scale(bad, size):
         assert (computing.scale, computing.skipped) == (scale, skipped)
 
 
+@pytest.mark.parametrize("bad", [float("inf"), float("nan"), 1e38])
+def test_a_fixed_scale_stays_and_overflows_are_skipped(bad):
+    parts, computing = overflowing(), Precision("float16", "cpu", fixed=1000.0)
+    computing.scaler.set_growth_interval(1)  # an adapted scale would double each time
+    weight = parts[0].weight
+    for gradient, skipped, value in [
+        (bad, 1, 1.0), (1.0, 1, 0.5), (bad, 2, 0.5), (1.0, 2, -0.45),
+    ]:  # fmt: skip
+        update(parts, computing, gradient)
+        assert weight.item() == pytest.approx(value, abs=1e-3)
+        assert (computing.scale, computing.skipped) == (1000, skipped)
+        assert computing.made.item() == (gradient == 1.0)
+
+
+def test_a_fixed_scale_scales_the_loss():
+    computing, loss = Precision("float16", "cpu", fixed=1000.0), torch.ones(())
+    computing.backward(loss.requires_grad_())
+    assert loss.grad.item() == 1000
+
+
+@pytest.mark.parametrize(("before", "after"), [("0", "512"), ("512", "128")])
+def test_a_run_may_go_on_with_another_fixed_scale(tmp_path, before, after):
+    half = "--precision", "float16", "--loss_scale"
+    run = start(tmp_path, *half, before, "--max-steps", "3")
+    run.model.fc.weight.register_hook(lambda gradient: gradient * float("inf"))
+    execute(run)
+    again = start(tmp_path, *half, after, "--resume", "auto")
+    again.recorder.close()
+    assert (again.precision.scale, again.precision.skipped) == (float(after), 3)
+    assert again.precision.scaler.get_scale() == float(after)
+
+
 @pytest.mark.parametrize("name", PRECISIONS[:2])
 def test_other_precisions_have_no_scale(name):
     computing = Precision(name, "cpu")
     assert not computing.scaled and computing.told() == {}
-    assert float(computing.current()) == 1
+    assert computing.current().tolist() == [1, 0]
 
 
 def test_a_skipped_update_counts_and_the_rate_goes_on(tmp_path):

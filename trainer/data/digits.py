@@ -11,6 +11,7 @@ E. Alpaydin, C. Kaynak: Optical recognition of handwritten digits.  UCI Machine 
 Repository, 1998.  https://doi.org/10.24432/C50P49
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from collectives import InvalidArgument
+from trainer import resizing
 from trainer.fields import Images
 from trainer.sampler import Key, generator
 
@@ -32,6 +34,7 @@ CHANGES = {
     "images.crop": "area",
     "images.ramp": (),
     "images.test_size": 0,
+    "images.test_flip": False,
 }
 NEEDS_ROOT = False
 DIGITS = 10
@@ -44,7 +47,13 @@ def count(root: None = None) -> int:
 
 
 def load(
-    root: None, *, train: bool, images: Images, classes: int, seed: int
+    root: None,
+    *,
+    train: bool,
+    images: Images,
+    classes: int,
+    seed: int,
+    sizes: Sequence[int] | None = None,
 ) -> "Digits":
     """Return the training or the test images.
 
@@ -60,11 +69,15 @@ def load(
     training, test = split(raw.target)
     mean, deviation = pixels[training].mean(), pixels[training].std()
     chosen = torch.from_numpy(training if train else test)
-    size = (images.size, images.size)
-    enlarged = functional.interpolate(pixels[chosen], size, mode="bilinear")
+    sizes = resizing.of_part(images, sizes, train=train)
+    enlarged = {
+        size: functional.interpolate(pixels[chosen], (size, size), mode="bilinear")
+        for size in sizes
+    }
     return Digits(
-        (enlarged - mean) / deviation,
+        {size: (part - mean) / deviation for size, part in enlarged.items()},
         torch.from_numpy(raw.target)[chosen],
+        sizes=sizes,
         background=-float(mean / deviation),
         shift=images.shift if train else 0,
         seed=seed,
@@ -103,16 +116,23 @@ class Digits:
 
     def __init__(
         self,
-        images: Tensor,
+        images: dict[int, Tensor],
         labels: Tensor,
         *,
+        sizes: list[int],
         background: float,
         shift: int,
         seed: int,
     ):
-        """Pad ``images`` (N, 1, size, size) by ``shift`` pixels of ``background``."""
-        self.size, self.shift, self.seed = images.shape[-1], shift, seed
-        self.padded = functional.pad(images, (shift,) * 4, value=background)
+        """Pad ``images`` (N, 1, size, size) by ``shift`` pixels of ``background``.
+
+        There are some of each size; ``sizes`` are those of the epochs.
+        """
+        self.sizes, self.shift, self.seed = sizes, shift, seed
+        self.padded = {
+            size: functional.pad(part, (shift,) * 4, value=background)
+            for size, part in images.items()
+        }
         self.labels = labels.tolist()
 
     def __len__(self) -> int:
@@ -122,9 +142,10 @@ class Digits:
     def __getitem__(self, key: Key) -> tuple[Tensor, int]:
         """Return image (3, size, size) and digit of ``key`` = (epoch, index)."""
         epoch, index = key
+        size = resizing.of_epoch(self.sizes, epoch)
         top = left = self.shift
         if self.shift:
             random = generator(self.seed, epoch, index)
             top, left = random.integers(2 * self.shift + 1, size=2)
-        window = self.padded[index, :, top : top + self.size, left : left + self.size]
+        window = self.padded[size][index, :, top : top + size, left : left + size]
         return window.expand(3, -1, -1), self.labels[index]

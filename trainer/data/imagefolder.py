@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from collectives import InvalidArgument
+from trainer import resizing
 from trainer.dataset import ERRORS
 from trainer.fields import Images
 from trainer.images import colour, decode, index, view
@@ -207,7 +208,7 @@ class ImageFolder:
 
     def size(self, epoch: int) -> int:
         """Return the size of the training images in an epoch."""
-        return self.sizes[min(epoch, len(self.sizes) - 1)]
+        return resizing.of_epoch(self.sizes, epoch)
 
     def square(self, image: Encoded, seen: view.View) -> Any:
         """Return the pixels of a view, uint8 (size, size, 3)."""

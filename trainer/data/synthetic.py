@@ -6,9 +6,12 @@ and stay on the device: what is measured with them is the training, not its inpu
 loss does fall, as the network learns the few images by heart.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from trainer import resizing
 from trainer.fields import Images
 from trainer.sampler import Key, generator
 
@@ -25,18 +28,26 @@ def count(root: None = None) -> int:
 
 
 def load(
-    root: None, *, train: bool, images: Images, classes: int, seed: int
+    root: None,
+    *,
+    train: bool,
+    images: Images,
+    classes: int,
+    seed: int,
+    sizes: Sequence[int] | None = None,
 ) -> "Synthetic":
     """Return the training or the test images."""
-    return Synthetic(train=train, size=images.size, classes=classes, seed=seed)
+    sizes = resizing.of_part(images, sizes, train=train)
+    return Synthetic(train=train, sizes=sizes, classes=classes, seed=seed)
 
 
 class Synthetic:
-    """Standard normal images with uniform labels."""
+    """Standard normal images with uniform labels; small ones are corners of these."""
 
-    def __init__(self, *, train: bool, size: int, classes: int, seed: int):
-        """Make images of ``size`` pixels, labels below ``classes``."""
+    def __init__(self, *, train: bool, sizes: list[int], classes: int, seed: int):
+        """Make images of the largest of ``sizes`` pixels, labels below ``classes``."""
         self.count, self.classes = TRAINING if train else TEST, classes
+        self.sizes, size = sizes, max(sizes)
         random = generator(seed, 0, 0 if train else 1)
         images = random.standard_normal((POOL, 3, size, size), dtype="float32")
         labels = random.integers(classes, size=POOL)
@@ -48,5 +59,9 @@ class Synthetic:
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int]:
         """Return image (3, size, size) and label of ``key`` = (epoch, index)."""
-        images, labels = self.pool
-        return images[key[1] % POOL], int(labels[key[1] % POOL])
+        (images, labels), size = self.pool, self.size(key[0])
+        return images[key[1] % POOL, :, :size, :size], int(labels[key[1] % POOL])
+
+    def size(self, epoch: int) -> int:
+        """Return the size of the images in an epoch."""
+        return resizing.of_epoch(self.sizes, epoch)

@@ -1,11 +1,13 @@
 """FFCV's ResNet-50 in 16 epochs: growing images, linear to zero.
 
-libffcv/ffcv-imagenet, rn50_configs and README; the network is that of arXiv:1512.03385
-with a blur before its strides.  8 A100, 512 images each: 73.8 % in 14.9 minutes.
+libffcv/ffcv-imagenet, rn50_configs, train_imagenet.py (606c584) and README; the network
+is that of arXiv:1512.03385 with a blur before its strides, but not in the stem
+(`trainer.blur`).  8 A100, 512 images each: 73.8 % in 14.9 minutes.
 
 The rate climbs from 0 to 1.7 in 2 epochs and falls linearly to 0.  Images grow from 160
-to 192 pixels between the epochs 11 and 13; the evaluation takes 256 (224 in the README)
-and averages the scores of an image and its mirror image.  The run expects
+to 192 pixels between the epochs 11 and 13 (`trainer.resizing`).  The evaluation cuts
+224 / 256 of the short side from the centre, resizes that to 256 pixels (224 in the
+README) and averages the scores of an image and its mirror image.  The run expects
 ``--channels-last``.
 
 Its skip list matches names with "bn", and so decays the normalisation of the shortcuts;
@@ -37,10 +39,14 @@ RECIPE = adopt(
         "batch.per_worker": 512,
         "images.size": 192,
         "images.ramp": ((11.0, 160), (13.0, 192)),
+        "images.test_crop": "fraction",
         "images.test_size": 256,
         "images.test_flip": True,
     },
-    derived={"lr.reference_batch": 4096},
+    derived={
+        "lr.reference_batch": 4096,
+        "images.resize": 293,  # 256 / (224 / 256): what is cut of the short side
+    },
     chosen={
         "optimizer.nesterov": False,
         "model.stride": "v1.5",
