@@ -88,6 +88,8 @@ def study(found: Any, mpi: Any, path: str, show: Callable[[str], None]) -> None:
     size = report.sized(found)
     if mpi.size > 1 and found.equality is None:
         found.equality = share.demonstrate(mpi)._asdict()
+        if mpi.rank == 0:
+            record.write(path, found)
     tuning = plan.left(plan.tuning(size), found.tuning)
     data = task.data(size)
 

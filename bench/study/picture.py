@@ -41,6 +41,7 @@ def draw(path: str, record: Record) -> None:
         axis.set_yscale("log")
         axis.xaxis.set_major_formatter(lambda batch, _: f"{batch:g}")
         axis.yaxis.set_major_formatter(lambda error, _: f"{error:g}")
+        axis.yaxis.set_minor_formatter(lambda error, _: f"{error:g}")
         axis.grid(alpha=0.3, which="both")
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=8)
