@@ -22,6 +22,8 @@ from torch import nn
 from torch.nn import functional
 
 from trainer import bn, course, evaluate, lr, optim, phases, state
+from trainer.averages import Averages
+from trainer.dataset import Dataset, skipped
 from trainer.interrupt import Interrupt
 from trainer.phases import Phase
 from trainer.place import Batch, Place
@@ -45,11 +47,12 @@ class Training:
     comm: Any
     settings: Settings
     model: nn.Module
+    averages: Averages
     optimizer: torch.optim.Optimizer
     reducer: Reducer
     phases: list[Phase]
     sampler: Sampler
-    test_images: int
+    datasets: tuple[Dataset, Dataset]  # to train on, and to test on
     batches: Iterable[Batch]
     test_batches: Iterable[Batch]
     place: Place
@@ -71,6 +74,13 @@ class Training:
     def epochs_done(self) -> float:
         """Epochs since the first, with the part of this one."""
         return self.epoch + self.samples_seen / self.sampler.usable
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that this epoch is in."""
+        values = self.settings.recipe
+        at = lr.span_epoch(values, epoch=self.epoch, epochs=values.epochs)
+        return phases.at(self.phases, at)
 
 
 def train(run: Training) -> bool:
@@ -100,11 +110,9 @@ def _train_epoch(run: Training) -> bool:
     """Make the updates left in this epoch; return whether it was finished."""
     settings, values = run.settings, run.settings.recipe
     run.model.train()
-    at = lr.span_epoch(values, epoch=run.epoch, epochs=values.epochs)
-    phase = phases.at(run.phases, at)
-    batch = phase.batch
-    run.sampler.set_batch(batch, phase.per_worker)
-    optim.advance(run.optimizer, momentum=course.momentum(values, phase))
+    phase, batch = run.phase, run.phase.batch
+    _set_phase(run, phase)
+    run.averages.begin(run.sampler.accumulation)
     run.sampler.start(epoch=run.epoch, samples_seen=run.samples_seen)
     microbatches = iter(run.batches)
     losses, since, images_before = [], run.seconds, run.images
@@ -131,6 +139,24 @@ def _train_epoch(run: Training) -> bool:
     run.place.finish()
     run.seconds += perf_counter() - begin
     return finished
+
+
+def _set_phase(run: Training, phase: Phase) -> None:
+    """Set batch and momentum of an epoch; tell of a batch that is another one."""
+    before = run.sampler.batch, run.sampler.per_worker
+    momentum = course.momentum(run.settings.recipe, phase)
+    run.sampler.set_batch(phase.batch, phase.per_worker)
+    optim.advance(run.optimizer, momentum=momentum)
+    if before != (phase.batch, phase.per_worker):
+        run.recorder.event(
+            "phase",
+            epoch=run.epoch,
+            epochs_done=run.epochs_done,
+            step=run.step,
+            batch=phase.batch,
+            per_worker=phase.per_worker,
+            momentum=momentum,
+        )
 
 
 def _set_rate(run: Training) -> float:
@@ -161,6 +187,7 @@ def _update(run: Training, microbatches: Iterator[Batch]) -> tuple[float, bool]:
         with trace.span("data"):
             images, labels = next(microbatches)
         last = index == sampler.accumulation - 1
+        run.averages.select(index)
         with nullcontext() if last else run.reducer.no_sync():
             with trace.span("forward"), run.precision.autocast():
                 scores = run.model(images)
@@ -220,7 +247,7 @@ def _evaluate(run: Training) -> None:
     """Evaluate, and tell the result."""
     begin = perf_counter()
     with run.trace.span("evaluation"):
-        bn.synchronise(run.model, run.comm, weight=run.sampler.accumulation)
+        bn.synchronise(run.averages, run.comm)
         result = evaluate.measure(
             run.model, run.test_batches, run.comm, run.precision.autocast
         )
@@ -234,4 +261,12 @@ def _evaluate(run: Training) -> None:
         count=result.count,
         seconds=perf_counter() - begin,
         **run.result,
+        **_unreadable(run),
     )
+
+
+def _unreadable(run: Training) -> dict[str, int]:
+    """Count the images that any rank has met and skipped; all ranks together."""
+    if run.settings.data_errors == "refuse":
+        return {}
+    return {"unreadable": sum(len(skipped(part, run.comm)) for part in run.datasets)}
