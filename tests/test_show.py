@@ -102,7 +102,7 @@ def test_a_step_in_a_few_characters(step, text):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("rings", "choose from binary_blocks, halving_doubling"),
+        ("rings", "choose from binary_blocks, crossed_torus2d"),
         ("ring -n 6 --nodes 3x3", "like 4x2, or node sizes like 3,2,1"),
         ("ring -n 6 --grid 4x2", "1x6, 2x3, 3x2, 6x1"),
         ("ring -n 6 --grid 6", "expected XxY like 64x34"),

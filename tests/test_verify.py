@@ -32,7 +32,7 @@ def test_the_command_proves_group_calls_of_any_node_also_lowered(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("rings", "choose from binary_blocks, halving_doubling"),
+        ("rings", "choose from binary_blocks, crossed_torus2d"),
         ("torus2d -n 12 --grid 5x3", "1x12, 2x6, 3x4, 4x3, 6x2, 12x1"),
         ("torus2d -n 12 --grid 5", "expected XxY like 64x34"),
         ("ring -n 12 --nodes 5x3", "like 4x2, or node sizes like 3,2,1"),
