@@ -108,7 +108,7 @@ def train(run: Training) -> bool:
 
 def _train_epoch(run: Training) -> bool:
     """Make the updates left in this epoch; return whether it was finished."""
-    settings, values = run.settings, run.settings.recipe
+    settings = run.settings
     run.model.train()
     phase, batch = run.phase, run.phase.batch
     _set_phase(run, phase)
