@@ -21,7 +21,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainer import bn, course, evaluate, lr, optim, phases, state
+from trainer import (
+    bn,
+    course,
+    evaluate,
+    groups,
+    lr,
+    optim,
+    phases,
+    recompute,
+    span,
+    state,
+)
 from trainer.interrupt import Interrupt
 from trainer.phases import Phase
 from trainer.place import Batch, Place
@@ -58,6 +69,8 @@ class Training:
     interrupt: Interrupt
     stragglers: Stragglers
     trace: Trace | Off = OFF
+    spans: dict[int, Any] = field(default_factory=dict)  # by size: `trainer.span`
+    span: Any = None  # ranks that normalise together now; None: each alone
     epoch: int = 0
     samples_seen: int = 0  # of this epoch, by all ranks
     step: int = 0  # updates since the first epoch
@@ -92,19 +105,16 @@ def train(run: Training) -> bool:
         if run.epoch % settings.checkpoint_every == 0 or run.epoch == epochs:
             _save(run)
     if not run.result:
+        _begin_phase(run)
         _evaluate(run)
     return True
 
 
 def _train_epoch(run: Training) -> bool:
     """Make the updates left in this epoch; return whether it was finished."""
-    settings, values = run.settings, run.settings.recipe
+    settings = run.settings
     run.model.train()
-    at = lr.span_epoch(values, epoch=run.epoch, epochs=values.epochs)
-    phase = phases.at(run.phases, at)
-    batch = phase.batch
-    run.sampler.set_batch(batch, phase.per_worker)
-    optim.advance(run.optimizer, momentum=course.momentum(values, phase))
+    batch = _begin_phase(run).batch
     run.sampler.start(epoch=run.epoch, samples_seen=run.samples_seen)
     microbatches = iter(run.batches)
     losses, since, images_before = [], run.seconds, run.images
@@ -131,6 +141,19 @@ def _train_epoch(run: Training) -> bool:
     run.place.finish()
     run.seconds += perf_counter() - begin
     return finished
+
+
+def _begin_phase(run: Training) -> Phase:
+    """Set what the phase that the run is in asks for; return it."""
+    values = run.settings.recipe
+    at = lr.span_epoch(values, epoch=run.epoch, epochs=values.epochs)
+    phase = phases.at(run.phases, at)
+    layout = groups.of(phase, values.bn, run.comm.size)
+    run.sampler.set_batch(phase.batch, phase.per_worker * layout.merged)
+    run.span = run.spans.get(layout.ranks)
+    span.use(run.model, run.span)
+    optim.advance(run.optimizer, momentum=course.momentum(values, phase))
+    return phase
 
 
 def _set_rate(run: Training) -> float:
@@ -161,7 +184,10 @@ def _update(run: Training, microbatches: Iterator[Batch]) -> tuple[float, bool]:
         with trace.span("data"):
             images, labels = next(microbatches)
         last = index == sampler.accumulation - 1
-        with nullcontext() if last else run.reducer.no_sync():
+        # Kernels of two communicators on one GPU can wait for each other for ever (NCCL
+        # user guide, "Using multiple NCCL communicators concurrently").
+        apart = run.span is not None and run.place.on_gpu
+        with nullcontext() if last and not apart else run.reducer.no_sync():
             with trace.span("forward"), run.precision.autocast():
                 scores = run.model(images)
                 loss = functional.cross_entropy(
@@ -221,9 +247,11 @@ def _evaluate(run: Training) -> None:
     begin = perf_counter()
     with run.trace.span("evaluation"):
         bn.synchronise(run.model, run.comm, weight=run.sampler.accumulation)
-        result = evaluate.measure(
-            run.model, run.test_batches, run.comm, run.precision.autocast
-        )
+        recomputed = run.settings.recipe.bn.evaluate == "recompute"
+        with recompute.statistics(run) if recomputed else nullcontext():
+            result = evaluate.measure(
+                run.model, run.test_batches, run.comm, run.precision.autocast
+            )
     run.result = {"top1": result.top1, "loss": result.loss}
     run.recorder.event(
         "eval",

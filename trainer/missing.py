@@ -13,9 +13,6 @@ WORKING: dict[str, tuple[Any, ...]] = {
     "loss_scale": (0.0,),
     "ema_decay": (0.0,),
     "model.blurpool": (False,),
-    "bn.group": (1,),
-    "bn.ghost": (0,),
-    "bn.evaluate": ("moving", "last_batch"),
     "images.ramp": ((),),
     "images.test_flip": (False,),
 }

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import yaml
 
-from trainer import buckets, course, lr, model, phases, recipe
+from trainer import buckets, course, groups, lr, model, phases, recipe
 from trainer.phases import Phase
 from trainer.recipe import Recipe
 from trainer.settings import Settings
@@ -42,7 +42,9 @@ def _fit_phases(settings: Settings, size: int, training: int) -> Settings:
     published = phases.of(values, size)
     if training < size or max(phase.batch for phase in published) <= training:
         return settings
-    fitted = phases.scale(published, training=training, size=size)
+    fitted = phases.scale(
+        published, training=training, size=size, group=settings.recipe.bn.group
+    )
     chosen: dict[str, Any] = {"batch.phases": tuple(map(tuple, fitted))}
     if values.noise_scale.reading != "none":
         reference = values.noise_scale.reference_batch * fitted[0].batch
@@ -86,7 +88,7 @@ def headline(settings: Settings, topology: Any, training: int) -> list[str]:
 def _shared(values: Recipe, phase: Phase, size: int) -> str:
     """Say who has how many images of an update."""
     if values.batch.phases:
-        share = phases.share(phase, size).text
+        share = groups.text(phase, values.bn, size)
         return f"{phase.workers} workers * {phase.per_worker} images ({share})"
     batch = values.batch
     return f"{size} ranks * {batch.per_worker} images * {batch.accumulation}"

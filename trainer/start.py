@@ -21,6 +21,7 @@ from trainer import (
     console,
     course,
     dataset,
+    groups,
     loader,
     lr,
     memory,
@@ -30,6 +31,7 @@ from trainer import (
     plan,
     precision,
     recipe,
+    span,
     state,
     trace,
 )
@@ -135,7 +137,8 @@ def cut(settings: Settings, comm: Any, count: int) -> Sampler:
 
     Raises:
         InvalidArgument: an epoch does not fill the batch of a phase, or a batch asks
-            for a momentum that cannot be.
+            for a momentum that cannot be, or the ranks cannot share the groups of
+            batch normalisation.
     """
     batch = settings.recipe.batch
     images, times = batch.per_worker, batch.accumulation
@@ -151,7 +154,8 @@ def cut(settings: Settings, comm: Any, count: int) -> Sampler:
     )
     for phase in reversed(phases.of(settings.recipe, comm.size)):
         course.momentum(settings.recipe, phase)
-        sampler.set_batch(phase.batch, phase.per_worker)
+        layout = groups.of(phase, settings.recipe.bn, comm.size)
+        sampler.set_batch(phase.batch, phase.per_worker * layout.merged)
     return sampler
 
 
@@ -186,6 +190,8 @@ def assemble(
     test_sampler = TestSampler(
         len(test), rank=comm.rank, size=comm.size, per_worker=values.batch.per_worker
     )
+    parts = phases.of(values, comm.size)
+    layouts = [groups.of(phase, values.bn, comm.size) for phase in parts]
     feed = partial(loader.load, workers=settings.workers, place=place)
     return Training(
         comm=comm,
@@ -195,7 +201,7 @@ def assemble(
             network, values.optimizer, lars=values.lars, rmsprop=values.rmsprop
         ),
         reducer=reducer,
-        phases=phases.of(values, comm.size),
+        phases=parts,
         sampler=sampler,
         test_images=len(test),
         batches=feed(training, sampler),
@@ -205,6 +211,7 @@ def assemble(
         recorder=recorder,
         interrupt=interrupt,
         stragglers=Stragglers(comm),
+        spans=span.split(comm, [layout.ranks for layout in layouts]),
     )
 
 
