@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from collectives import InvalidArgument
 
 FOLDER = "log"  # of the output
-GROUPS = {"step": "train", "eval": "eval", "final": "final"}  # of scalars, by event
+GROUPS = {"phase": "train", "step": "train", "eval": "eval", "final": "final"}
 HEAD = ("schema", "time", "step", "epoch")
 
 
@@ -93,7 +93,7 @@ def start(logs: Sequence[str], output: str) -> dict[str, Log]:
 
 
 def scalars(event: dict[str, Any]) -> dict[str, float]:
-    """Return the numbers of an event by name.
+    """Return the numbers of an event, by its group and name.
 
     >>> scalars({"event": "step", "time": 2.0, "step": 8, "loss": 0.5, "grid": "2 x 1"})
     {'train/loss': 0.5}

@@ -1,12 +1,12 @@
-"""Batch normalisation over ranks.
+"""Batch normalisation over workers.
 
-In training each rank normalises by the statistics of its own microbatch, and keeps its
-own running averages (Goyal et al., arXiv:1706.02677, section 2.3: statistics "should
-not be computed across all workers"), unless the recipe asks for those of several
-workers (`trainer.span`) or of parts of a microbatch (`trainer.ghost`).  Before each
-evaluation the running averages become their mean over the ranks, exactly: of the means,
-and of the mean squares (variance plus squared mean), in float64.  Averaging variances
-alone would lose how the ranks' means differ.
+In training each worker normalises by the statistics of its own microbatch, and keeps
+its own running averages (Goyal et al., arXiv:1706.02677, section 2.3: statistics
+"should not be computed across all workers"; `trainer.averages`), unless the recipe asks
+for those of several workers (`trainer.span`) or of parts of a microbatch
+(`trainer.ghost`).  Before each evaluation the running averages become their mean over
+the workers, exactly: of the means, and of the mean squares (variance plus squared
+mean), in float64.  Averaging variances alone would lose how the workers' means differ.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ def configure(model: nn.Module, config: Norm) -> None:
     """Set up all normalisations: their kind, eps, and decay of the running averages.
 
     To evaluate with the last batch's statistics is to forget all earlier ones: then
-    they are the mean over the ranks, each with its last microbatch.
+    they are the mean over the workers of the last update.
     """
     if config.group > 1 or config.ghost:
         replace(model, GhostNorm if config.ghost else SpanNorm)
@@ -57,14 +57,13 @@ def running(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
 
 
 def flatten(model: nn.Module) -> Tensor:
-    """Return all running means, then all running variances, in one float64 vector.
+    """Return all running means, then all running variances, in one vector.
 
     It lies on the host, wherever the model does.
     """
     pairs = running(model)
     parts = [mean for mean, _ in pairs] + [variance for _, variance in pairs]
-    parts = [part.double() for part in parts] or [torch.empty(0).double()]
-    return torch.cat(parts).cpu()
+    return torch.cat(parts or [torch.empty(0)]).cpu()
 
 
 def unflatten(model: nn.Module, flat: Tensor) -> None:
@@ -79,24 +78,30 @@ def unflatten(model: nn.Module, flat: Tensor) -> None:
 
 
 def pooled(moments: Tensor) -> Tensor:
-    """Return means and variances from the mean over ranks of means and mean squares."""
+    """Return means and variances from means over workers of means and mean squares."""
     mean, square = moments.chunk(2)
     return torch.cat([mean, (square - mean**2).clamp_min(0)])
 
 
 def moments(flat: Tensor) -> Tensor:
-    """Return means and mean squares from means and variances, along the last axis."""
-    mean, variance = flat.chunk(2, dim=-1)
+    """Return means and mean squares, in float64, from means and variances.
+
+    These lie along the last axis.
+    """
+    mean, variance = flat.double().chunk(2, dim=-1)
     return torch.cat([mean, variance + mean**2], dim=-1)
 
 
-def synchronise(model: nn.Module, comm: Any, *, weight: int = 1) -> None:
-    """Make the running averages of all ranks their exact mean, bitwise equal.
+def synchronise(averages: Any, comm: Any) -> None:
+    """Make the rows of all workers of all ranks their exact mean, bitwise equal.
 
-    A rank counts ``weight`` times: as many as it has microbatches in an update.  Those
-    of a rank that had none are older.
+    ``averages`` is a `trainer.averages.Averages`.  Each worker counts once.
     """
-    flat = moments(flatten(model)).numpy()
-    if flat.size:
-        flat = comm.allreduce(np.append(flat * weight, float(weight)), op="mean")
-        unflatten(model, pooled(torch.from_numpy(flat[:-1] / flat[-1])))
+    if averages.shared:
+        return
+    rows = averages.own()
+    total = rows.new_zeros(rows.shape[1], dtype=torch.float64)
+    for row in rows:
+        total += moments(row)
+    sums = comm.allreduce(np.append(total.cpu().numpy(), float(len(rows))))
+    averages.share(pooled(torch.from_numpy(sums[:-1] / sums[-1])))

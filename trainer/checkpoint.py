@@ -3,9 +3,9 @@
 ``OUTPUT/checkpoint-EPOCH-SAMPLES.pt`` holds one dictionary that ``torch.load`` reads
 with ``weights_only=True``:
 
-    schema     1
-    model      ``state_dict``, torchvision's names; buffers of rank 0
-    buffers    (ranks, m) float64: each rank's running averages; one row if all agree
+    schema     2
+    model      ``state_dict``, torchvision's names; buffers of some worker
+    buffers    (workers, m): each worker's running averages; one row if all agree
     optimizer  ``state_dict``
     scaler     the loss scale, its history, and the updates skipped so far
     order      names of the parameters in the order of the gradient buckets
@@ -28,7 +28,7 @@ import torch
 from collectives import InvalidArgument
 from trainer import adapter
 
-SCHEMA = 1
+SCHEMA = 2
 LATEST = "latest"
 FREE = ("optimizer.lr", "optimizer.momentum")
 
@@ -108,7 +108,9 @@ def read(path: Path) -> dict[str, Any]:
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise InvalidArgument(
-            f"checkpoint {path} has schema {schema}, expected {SCHEMA}"
+            f"checkpoint {path} has schema {schema}, expected {SCHEMA}: another "
+            "version of this program wrote it; go on with that, or start without "
+            "--resume"
         )
     return content
 

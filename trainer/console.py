@@ -167,9 +167,17 @@ class Course:
                 f"{event['images_per_s']:>7,.1f} images/s  {self._left(event)} left"
             )
         if kind == "eval":
+            skipped = event.get("unreadable", 0)
             return (
                 f"{self._where(event)}  evaluated    loss {event['loss']:.4f}  "
                 f"top-1 {event['top1']:.2f} % ({event['correct']} of {event['count']})"
+                + f", {skipped} unreadable images skipped"
+                * (skipped > 0)
+            )
+        if kind == "phase":
+            return (
+                f"{self._where(event)}  batch {event['batch']:,} images in microbatches"
+                f" of {event['per_worker']}, momentum {event['momentum']:.4g}"
             )
         if kind == "stragglers":
             return stragglers.line(event)

@@ -52,15 +52,18 @@ def check(dataset: ImageFolder) -> None:
         import nvidia.dali  # noqa: F401
     except ImportError as error:
         raise InvalidArgument(
-            "dali: it is not installed; pip install nvidia-dali-cuda120"
+            "--loader dali: nvidia-dali is not installed; pip install "
+            "'mpi-collectives[dali]'"
         ) from error
     if not isinstance(dataset, ImageFolder):
-        raise InvalidArgument("dali: it reads image files only; use --data imagefolder")
+        raise InvalidArgument(
+            "--loader dali: it reads image files only; use --data imagefolder"
+        )
     images = dataset.images
     if images.jitter or images.lighting or dataset.unreadable is not None:
         raise InvalidArgument(
-            "dali: it cannot change colours or skip unreadable images here; use "
-            "--images.jitter 0 --images.lighting 0 and refuse what cannot be read"
+            "--loader dali: it cannot change colours or skip unreadable images here; "
+            "use --images.jitter 0 --images.lighting 0 and --data-errors refuse"
         )
 
 

@@ -4,10 +4,15 @@ A data set is one file in ``trainer/data/``; the file name is its name.  It defi
 
 * ``CHANGES``: the recipe's fields that it changes, as ``{"images.size": 32}``;
 * ``NEEDS_ROOT``: whether it reads a directory (``--data-dir``);
-* ``count(root)``: its number of training images, found without reading data;
+* ``count(root)``: its number of training images, found without reading any; of root
+  None, that of the data set that a plan assumes;
 * ``load(root, *, train, images, classes, seed)``: a `Dataset`, which is asked for
   (epoch, index) and must answer with the same bits in any process.  A data set of few
   images may offer them all as ``pool``: `trainer.loader` keeps that on the device.
+
+One that reads files takes ``errors`` in ``load``, too, one of `ERRORS`.  It has
+``problem(index)``, what is wrong with an image or None, and ``unreadable``: None, or
+where errors are skipped a byte per image, 1 of what was met and could not be read.
 
 Worker processes import these files: nothing here may import mpi4py, because a worker
 that does joins the job a second time as the same rank.
@@ -16,12 +21,15 @@ that does joins the job a second time as the same rank.
 import importlib
 import pkgutil
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from collectives import InvalidArgument
+from trainer import packages
 from trainer.sampler import Key
+
+ERRORS = ("refuse", "skip")  # what to do with images that cannot be read
 
 
 class Dataset(Protocol):
@@ -48,13 +56,18 @@ def find(name: str) -> ModuleType:
     """Return the module of this data set.
 
     Raises:
-        InvalidArgument: no file of ``trainer/data/`` has this name.
+        InvalidArgument: no file of ``trainer/data/`` has this name, or a package that
+            it needs is missing.
     """
     if name not in names():
         raise InvalidArgument(
             f"--data: got {name!r}, expected one of {', '.join(names())}"
         )
-    return importlib.import_module(f"trainer.data.{name}")
+    try:
+        return importlib.import_module(f"trainer.data.{name}")
+    except ModuleNotFoundError as error:
+        problem = packages.cure(error, str(error.name))
+        raise InvalidArgument(f"--data {name}: {problem}") from error
 
 
 def check_root(name: str, root: str | None) -> None:
@@ -72,3 +85,14 @@ def check_root(name: str, root: str | None) -> None:
         raise InvalidArgument(
             f"--data {name} reads no directory; leave out --data-dir {root}"
         )
+
+
+def skipped(dataset: Any, comm: Any) -> list[str]:
+    """Return the files that the ranks have met so far and could not read.
+
+    Collective over ``comm``; the same on all ranks, whoever has met them.
+    """
+    if getattr(dataset, "unreadable", None) is None:
+        return []
+    met = comm.allreduce(dataset.unreadable.numpy().copy(), op="max")
+    return [dataset.index.path(int(chosen)) for chosen in met.nonzero()[0]]

@@ -18,6 +18,7 @@ from collectives import InvalidArgument
 from trainer import phases
 from trainer.fields import Norm
 from trainer.phases import Phase
+from trainer.sampler import Sampler
 
 
 class Layout(NamedTuple):
@@ -58,6 +59,17 @@ def of(phase: Phase, config: Norm, size: int) -> Layout:
         )
     ranks = max(1, size // groups)
     return Layout(config.group // ranks, ranks)
+
+
+def cut(sampler: Sampler, phase: Phase, config: Norm) -> Layout:
+    """Have a sampler give a rank the images that it normalises at once.
+
+    Raises:
+        InvalidArgument: as `of`, or an epoch has fewer images than the batch.
+    """
+    layout = of(phase, config, sampler.size)
+    sampler.set_batch(phase.batch, phase.per_worker * layout.merged)
+    return layout
 
 
 def text(phase: Phase, config: Norm, size: int) -> str:

@@ -33,6 +33,8 @@ from trainer import (
     span,
     state,
 )
+from trainer.averages import Averages
+from trainer.dataset import Dataset, skipped
 from trainer.interrupt import Interrupt
 from trainer.phases import Phase
 from trainer.place import Batch, Place
@@ -56,11 +58,12 @@ class Training:
     comm: Any
     settings: Settings
     model: nn.Module
+    averages: Averages
     optimizer: torch.optim.Optimizer
     reducer: Reducer
     phases: list[Phase]
     sampler: Sampler
-    test_images: int
+    datasets: tuple[Dataset, Dataset]  # to train on, and to test on
     batches: Iterable[Batch]
     test_batches: Iterable[Batch]
     place: Place
@@ -85,6 +88,13 @@ class Training:
         """Epochs since the first, with the part of this one."""
         return self.epoch + self.samples_seen / self.sampler.usable
 
+    @property
+    def phase(self) -> Phase:
+        """The phase that this epoch is in."""
+        values = self.settings.recipe
+        at = lr.span_epoch(values, epoch=self.epoch, epochs=values.epochs)
+        return phases.at(self.phases, at)
+
 
 def train(run: Training) -> bool:
     """Train to the end of the run; return False where a signal stopped it before.
@@ -105,7 +115,7 @@ def train(run: Training) -> bool:
         if run.epoch % settings.checkpoint_every == 0 or run.epoch == epochs:
             _save(run)
     if not run.result:
-        _begin_phase(run)
+        _set_phase(run, run.phase)
         _evaluate(run)
     return True
 
@@ -114,7 +124,9 @@ def _train_epoch(run: Training) -> bool:
     """Make the updates left in this epoch; return whether it was finished."""
     settings = run.settings
     run.model.train()
-    batch = _begin_phase(run).batch
+    phase, batch = run.phase, run.phase.batch
+    _set_phase(run, phase)
+    run.averages.begin(run.sampler.accumulation)
     run.sampler.start(epoch=run.epoch, samples_seen=run.samples_seen)
     microbatches = iter(run.batches)
     losses, since, images_before = [], run.seconds, run.images
@@ -143,17 +155,24 @@ def _train_epoch(run: Training) -> bool:
     return finished
 
 
-def _begin_phase(run: Training) -> Phase:
-    """Set what the phase that the run is in asks for; return it."""
-    values = run.settings.recipe
-    at = lr.span_epoch(values, epoch=run.epoch, epochs=values.epochs)
-    phase = phases.at(run.phases, at)
-    layout = groups.of(phase, values.bn, run.comm.size)
-    run.sampler.set_batch(phase.batch, phase.per_worker * layout.merged)
-    run.span = run.spans.get(layout.ranks)
+def _set_phase(run: Training, phase: Phase) -> None:
+    """Set batch, groups and momentum of an epoch; tell of another batch."""
+    values, sampler = run.settings.recipe, run.sampler
+    before = sampler.batch, sampler.per_worker
+    momentum = course.momentum(values, phase)
+    run.span = run.spans.get(groups.cut(sampler, phase, values.bn).ranks)
     span.use(run.model, run.span)
-    optim.advance(run.optimizer, momentum=course.momentum(values, phase))
-    return phase
+    optim.advance(run.optimizer, momentum=momentum)
+    if before != (sampler.batch, sampler.per_worker):
+        run.recorder.event(
+            "phase",
+            epoch=run.epoch,
+            epochs_done=run.epochs_done,
+            step=run.step,
+            batch=phase.batch,
+            per_worker=phase.per_worker,
+            momentum=momentum,
+        )
 
 
 def _set_rate(run: Training) -> float:
@@ -184,6 +203,7 @@ def _update(run: Training, microbatches: Iterator[Batch]) -> tuple[float, bool]:
         with trace.span("data"):
             images, labels = next(microbatches)
         last = index == sampler.accumulation - 1
+        run.averages.select(index)
         # Kernels of two communicators on one GPU can wait for each other for ever (NCCL
         # user guide, "Using multiple NCCL communicators concurrently").
         apart = run.span is not None and run.place.on_gpu
@@ -246,7 +266,7 @@ def _evaluate(run: Training) -> None:
     """Evaluate, and tell the result."""
     begin = perf_counter()
     with run.trace.span("evaluation"):
-        bn.synchronise(run.model, run.comm, weight=run.sampler.accumulation)
+        bn.synchronise(run.averages, run.comm)
         recomputed = run.settings.recipe.bn.evaluate == "recompute"
         with recompute.statistics(run) if recomputed else nullcontext():
             result = evaluate.measure(
@@ -262,4 +282,12 @@ def _evaluate(run: Training) -> None:
         count=result.count,
         seconds=perf_counter() - begin,
         **run.result,
+        **_unreadable(run),
     )
+
+
+def _unreadable(run: Training) -> dict[str, int]:
+    """Count the images that any rank has met and skipped; all ranks together."""
+    if run.settings.data_errors == "refuse":
+        return {}
+    return {"unreadable": sum(len(skipped(part, run.comm)) for part in run.datasets)}

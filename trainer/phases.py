@@ -104,6 +104,35 @@ def fits(groups: int, group: int, size: int) -> bool:
     return size % groups == 0 and group % (size // groups) == 0
 
 
+def for_workers(phases: list[Phase], workers: int) -> list[Phase]:
+    """Have ``workers`` microbatches in the first phase, in proportion in the others.
+
+    >>> for_workers([Phase(0, 34816, 16), Phase(30, 55296, 32)], 8)[1]
+    Phase(epoch=30, batch=192, per_worker=32)
+    """
+    ratio = workers / phases[0].workers
+    return [
+        phase._replace(batch=phase.per_worker * max(1, round(phase.workers * ratio)))
+        for phase in phases
+    ]
+
+
+def lower(phases: list[Phase], *, training: int) -> list[Phase]:
+    """Lower the images of a microbatch until ``training`` images have one per worker.
+
+    Where there are fewer images than workers, some workers are left out.
+
+    >>> lower([Phase(0, 2048, 32)], training=1437)
+    [Phase(epoch=0, batch=1408, per_worker=22)]
+    """
+    lowered = []
+    for phase in phases:
+        images = min(phase.per_worker, max(1, training // phase.workers))
+        batch = images * min(phase.workers, training)
+        lowered.append(Phase(phase.epoch, batch, images))
+    return lowered
+
+
 def scale(
     phases: list[Phase], *, training: int, size: int, group: int = 1
 ) -> list[Phase]:

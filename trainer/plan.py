@@ -8,10 +8,11 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-import torch
 import yaml
 
-from trainer import buckets, course, groups, lr, model, phases, recipe
+from collectives import InvalidArgument
+from trainer import course, forecast, fusion, groups, lr, phases, recipe, wire
+from trainer.fields import Reduction
 from trainer.phases import Phase
 from trainer.recipe import Recipe
 from trainer.settings import Settings
@@ -24,8 +25,14 @@ def fit(settings: Settings, size: int, training: int) -> Settings:
 
     So any number of ranks can train on a small data set.  What a flag or a file gave
     is left as it is, and so is what no epoch can fill: the sampler refuses them.
+    Virtual workers make the batch in place of the ranks.
+
+    Raises:
+        InvalidArgument: an epoch does not fill the batch of the virtual workers.
     """
     batch = settings.recipe.batch
+    if settings.virtual_workers is not None:
+        return _for_workers(settings, settings.virtual_workers, training)
     if settings.batch_given:
         return settings
     if batch.phases:
@@ -43,25 +50,57 @@ def _fit_phases(settings: Settings, size: int, training: int) -> Settings:
     if training < size or max(phase.batch for phase in published) <= training:
         return settings
     fitted = phases.scale(
-        published, training=training, size=size, group=settings.recipe.bn.group
+        published, training=training, size=size, group=values.bn.group
     )
-    chosen: dict[str, Any] = {"batch.phases": tuple(map(tuple, fitted))}
-    if values.noise_scale.reading != "none":
-        reference = values.noise_scale.reference_batch * fitted[0].batch
-        scaled = max(1, reference // published[0].batch)
-        chosen["noise_scale.reference_batch"] = scaled
-    return _with(settings, chosen)
+    return _with(settings, _in_phases(values, published, fitted))
 
 
-def _with(settings: Settings, chosen: dict[str, Any]) -> Settings:
-    """Return settings with values that the program has chosen, stored as well."""
+def _for_workers(settings: Settings, workers: int, training: int) -> Settings:
+    """Give the first update the microbatches of ``workers`` ranks, by phases.
+
+    So the ranks share them, whatever their number.
+    """
+    values = settings.recipe
+    before = phases.of(values, workers)
+    parts = phases.for_workers(before, workers * values.batch.accumulation)
+    if not settings.batch_given:
+        parts = phases.lower(parts, training=training)
+    largest = max(parts, key=lambda phase: phase.batch)
+    needed = max(largest.batch, workers * values.batch.accumulation)
+    if needed > training:
+        raise InvalidArgument(
+            f"--virtual-workers {workers}: an update would see {needed} images, in "
+            f"microbatches of {largest.per_worker}, but an epoch has {training}; use "
+            f"fewer workers, or a smaller --batch.per_worker or --batch.phases"
+        )
+    if parts == before and values.batch.phases:
+        return settings
+    return _with(settings, _in_phases(values, before, parts), given=True)
+
+
+def _in_phases(
+    values: Recipe, before: list[Phase], after: list[Phase]
+) -> dict[str, Any]:
+    """Return the fields of phases, with the noise scale's batch as the first one."""
+    fields: dict[str, Any] = {"batch.phases": tuple(map(tuple, after))}
+    if values.batch.phases and values.noise_scale.reading != "none":
+        reference = values.noise_scale.reference_batch * after[0].batch
+        scaled = max(1, reference // before[0].batch)
+        fields["noise_scale.reference_batch"] = scaled
+    return fields
+
+
+def _with(
+    settings: Settings, fields: dict[str, Any], *, given: bool = False
+) -> Settings:
+    """Return settings with other values, chosen or ``given``, and stored as well."""
     content = yaml.safe_load(settings.yaml)
-    for path, value in chosen.items():
+    for path, value in fields.items():
         group, leaf = path.split(".")
         content[group][leaf] = json.loads(json.dumps(value))  # YAML knows no tuples
     return replace(
         settings,
-        recipe=recipe.vary(settings.recipe, chosen=chosen),
+        recipe=recipe.vary(settings.recipe, **{"given" if given else "chosen": fields}),
         yaml=yaml.safe_dump(content, sort_keys=False),
     )
 
@@ -70,11 +109,14 @@ def headline(settings: Settings, topology: Any, training: int) -> list[str]:
     """Return the first lines of a run: recipe, data, ranks, grid, batch, rate."""
     values, data = settings.recipe, settings.data
     first = phases.of(values, topology.size)[0]
+    workers = settings.virtual_workers
+    virtual = "" if workers is None else f"{workers:,} virtual workers, "
     return [
         f"recipe {settings.name}, data {data} ({training:,} training images), "
         f"output {settings.output}",
         f"ranks {topology.size} on {len(topology.nodes)} node(s), {grid(topology)}, "
-        f"allreduce {settings.algorithm}, wire {settings.wire or 'as it is'}",
+        f"{virtual}allreduce {_allreduce(values.reduction)}, "
+        + wire.describe(values.precision, values.reduction.wire, topology.size),
         f"batch {_shared(values, first, topology.size)} = {first.batch}, "
         f"{values.epochs} epochs of {training // first.batch} updates, "
         f"lr {_scaled(values, first.batch)}",
@@ -83,6 +125,14 @@ def headline(settings: Settings, topology: Any, training: int) -> list[str]:
         + ", compiled" * settings.compile,
         "not the paper's: " + (", ".join(_changes(settings)) or "nothing"),
     ]
+
+
+def _allreduce(reduction: Reduction) -> str:
+    """Name the algorithm, or both and where one takes over."""
+    if not reduction.switch_bytes:
+        return reduction.algorithm
+    small, large = reduction.small_algorithm, reduction.algorithm
+    return f"{small} below {reduction.switch_bytes} bytes, then {large}"
 
 
 def _shared(values: Recipe, phase: Phase, size: int) -> str:
@@ -128,22 +178,21 @@ def grid(topology: Any) -> str:
 
 def bucket_table(settings: Settings) -> list[str]:
     """Return the gradient buckets of the first update, in order of launch."""
-    with torch.device("meta"):
-        network = model.ResNet(settings.recipe.model)
-    parameters = list(network.parameters())[::-1]
-    sizes = [(buckets.nbytes(p), p.dtype) for p in parameters]
-    cuts = buckets.layout(
-        sizes, first_nbytes=settings.first_bucket_bytes, nbytes=settings.bucket_bytes
-    )
-    total = sum(p.numel() for p in parameters)
+    reduction = settings.recipe.reduction
+    counts = forecast.arrivals(settings.recipe.model)
+    cuts = forecast.cuts(counts, reduction)
     lines = [
-        f"model: {total:,} parameters, {len(parameters)} tensors, {len(cuts)} buckets",
-        f"{'bucket':<8}{'tensors':>8}{'parameters':>14}{'MiB':>9}",
+        f"model: {sum(counts):,} parameters, {len(counts)} tensors, {len(cuts)} "
+        "buckets",
+        f"{'bucket':<8}{'tensors':>8}{'parameters':>14}{'MiB':>9}  algorithm",
     ]
     for index, cut in enumerate(cuts):
-        count = sum(parameters[i].numel() for i in cut)
-        mib = sum(sizes[i][0] for i in cut) / MIB
-        lines.append(f"{index:<8}{len(cut):>8}{count:>14,}{mib:>9.2f}")
+        count = sum(counts[i] for i in cut)
+        nbytes = forecast.ITEMSIZE["float32"] * count
+        lines.append(
+            f"{index:<8}{len(cut):>8}{count:>14,}{nbytes / MIB:>9.2f}  "
+            f"{fusion.algorithm(reduction, nbytes)}"
+        )
     return lines
 
 

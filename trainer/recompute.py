@@ -45,7 +45,7 @@ def statistics(run: Any) -> Iterator[None]:
 def measure(run: Any, microbatches: int) -> None:
     """Leave the statistics of so many microbatches of each rank in the model."""
     model = run.model
-    total = torch.zeros_like(bn.flatten(model))
+    total = torch.zeros_like(bn.flatten(model), dtype=torch.float64)
     model.train()
     with forgetful(model):
         for images, _ in islice(run.batches, microbatches):

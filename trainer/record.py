@@ -1,9 +1,9 @@
 """What a run tells: ``metrics.jsonl`` for programs, a console for people.
 
-One JSON object a line: ``event`` (config, step, eval, checkpoint, stragglers, final),
-``schema``, ``time`` (seconds since 1970) and the event's own fields.  The console and
-the other programs' logs (`trainer.adapter`) are made from the same events and from
-nothing else; the file is what counts.  Only rank 0 tells anything.
+One JSON object a line: ``event`` (config, phase, step, eval, checkpoint, stragglers,
+final), ``schema``, ``time`` (seconds since 1970) and the event's own fields.  The
+console and the other programs' logs (`trainer.adapter`) are made from the same events
+and from nothing else; the file is what counts.  Only rank 0 tells anything.
 """
 
 import json

@@ -19,6 +19,7 @@ from collectives import (
     abort_on_exception,
     gpu,
 )
+from trainer import agree, packages
 from trainer.interrupt import EXIT_INTERRUPTED, EXIT_USAGE, Interrupt
 
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
@@ -33,15 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     abort_on_exception()
     interrupt = Interrupt()
     interrupt.watch()
-    from trainer import place, settings, start
-
-    # Some MPI libraries want to know the GPU when they begin.
-    mine = gpu.claim() if settings.may_use_gpu(argv) else None
+    problem = packages.missing(*packages.TRAINING)
+    mine = None if problem else claimed(argv)
     try:
         comm = Communicator()
     except CollectiveError as error:  # on all ranks, such as a bad COLLECTIVES_NODES
         return refuse(error, rank=launched_rank())
     try:
+        agree.together(comm, lambda: packages.check(problem))
+        from trainer import place, start
+
         chosen = start.agree_on(comm, argv)
         comm, here = place.settle(comm, chosen, mine)
         run = start.prepare(comm, chosen, here, interrupt)
@@ -55,13 +57,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def show_text(argv: Sequence[str]) -> int:
-    """Print the help or the configuration, once and without MPI."""
+def claimed(argv: Sequence[str]) -> gpu.Claim | None:
+    """Choose a GPU if one is asked for: some MPI libraries want to know it early."""
     from trainer import settings
 
+    return gpu.claim() if settings.may_use_gpu(argv) else None
+
+
+def show_text(argv: Sequence[str]) -> int:
+    """Print the help or the configuration, once and without MPI."""
     if launched_rank() != 0:
         return 0
     try:
+        packages.check(packages.missing(*packages.TRAINING))
+        from trainer import settings
+
         settings.make_parser(argv).parse_args(list(argv))
     except InvalidArgument as error:
         return refuse(error, rank=0)

@@ -4,8 +4,7 @@ The permutation depends on (seed, epoch) only and is the same on every rank (Goy
 al., arXiv:1706.02677, remark 4).  A global batch is the next ``batch`` entries of it;
 rank r takes the r-th contiguous block of the batch, so that k ranks see what one rank
 sees that accumulates k microbatches.  The rest of an epoch that fills no batch is
-dropped, as the next epoch's permutation brings other images to its end; or, if asked
-for, filled up with the epoch's first images.
+dropped, as the next epoch's permutation brings other images to its end.
 
 The state is (epoch, samples_seen).  Neither depends on the number of ranks, nor on the
 batch, which may change between epochs.
@@ -18,7 +17,6 @@ import numpy as np
 from collectives import InvalidArgument
 
 Key = tuple[int, int]  # (epoch, index): what a data set is asked for
-REMAINDERS = ("drop", "wrap")
 
 
 def permutation(count: int, *, seed: int, epoch: int) -> np.ndarray:
@@ -50,22 +48,12 @@ class Sampler:
         per_worker: int,
         seed: int,
         accumulation: int = 1,
-        remainder: str = "drop",
     ):
         """Cut epochs of ``count`` images for rank ``rank`` of ``size``.
 
-        ``remainder`` says what becomes of images that fill no batch at an epoch's end:
-        "drop", or "wrap": the epoch's first images fill it up.
-
         Raises:
-            InvalidArgument: an epoch does not fill one global batch, or ``remainder``
-                is neither.
+            InvalidArgument: an epoch does not fill one global batch.
         """
-        if remainder not in REMAINDERS:
-            raise InvalidArgument(
-                f"sampler: got remainder {remainder!r}, expected one of "
-                f"{', '.join(REMAINDERS)}"
-            )
         batch = size * per_worker * accumulation
         if batch > count:
             most = count // (size * accumulation)
@@ -76,7 +64,6 @@ class Sampler:
                 f"{count}; use {cure}fewer ranks or microbatches"
             )
         self.count, self.rank, self.size, self.seed = count, rank, size, seed
-        self.wraps = remainder == "wrap"
         self.epoch = self.samples_seen = 0
         self.set_batch(batch, per_worker)
 
@@ -102,14 +89,19 @@ class Sampler:
         self.offset = (self.rank * each + min(self.rank, rest)) * per_worker
 
     @property
+    def workers(self) -> range:
+        """This rank's microbatches of an update, among those of all ranks."""
+        first = self.offset // self.per_worker
+        return range(first, first + self.accumulation)
+
+    @property
     def usable(self) -> int:
         """Images that a whole epoch sees: what fills global batches."""
         return self.updates(0) * self.batch
 
     def updates(self, samples_seen: int) -> int:
         """Return the number of updates left in an epoch after so many images."""
-        left = self.count - samples_seen
-        return max(0, -(-left // self.batch) if self.wraps else left // self.batch)
+        return (self.count - samples_seen) // self.batch
 
     def start(self, *, epoch: int, samples_seen: int = 0) -> None:
         """Let the next iteration begin at this position."""
@@ -126,8 +118,8 @@ class Sampler:
         for update in range(self.updates(self.samples_seen)):
             first = self.samples_seen + update * self.batch + self.offset
             for start in range(first, first + share, self.per_worker):
-                places = np.arange(start, start + self.per_worker) % self.count
-                yield [(self.epoch, int(index)) for index in order[places]]
+                chosen = order[start : start + self.per_worker]
+                yield [(self.epoch, int(index)) for index in chosen]
 
 
 class TestSampler:

@@ -29,6 +29,9 @@ class Settings:
     recipe: Recipe
     data: str
     data_dir: str | None
+    loader: str
+    data_errors: str
+    check_images: int
     device: str
     share_gpu: bool
     gpu_transport: str
@@ -43,6 +46,7 @@ class Settings:
     bucket_bytes: int
     seed: int
     workers: int
+    virtual_workers: int | None
     max_steps: int | None
     log_every: int
     log: str | None
@@ -139,6 +143,19 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str, base: Recipe) -
     add("--recipe", type=str, default=name, help=" | ".join(recipe.names()))
     add("--data", type=str, default=data, help=" | ".join(dataset.names()))
     add("--data-dir", type=str | None, help="directory of the images")
+    add("--loader", type=str, default="torch", help=" | ".join(valid.LOADERS))
+    add(
+        "--data-errors",
+        type=str,
+        default="refuse",
+        help=f"what to do with unreadable images: {' | '.join(dataset.ERRORS)}",
+    )
+    add(
+        "--check-images",
+        type=int,
+        default=1024,
+        help="images that each rank decodes before the run",
+    )
     add("--device", type=str, default="cpu", help=" | ".join(valid.DEVICES))
     add("--share-gpu", action="store_true", help="let ranks of a node have one GPU")
     add(
@@ -158,6 +175,9 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str, base: Recipe) -
         default=reduction.algorithm,
         help="of the gradients' allreduce",
     )
+    small, switch = reduction.small_algorithm, reduction.switch_bytes
+    add("--small-algorithm", type=str, default=small, help="of buckets that are small")
+    add("--switch-bytes", type=int, default=switch, help="smaller ones are; 0: none")
     add(
         "--wire",
         type=str | None,
@@ -168,7 +188,12 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str, base: Recipe) -
     add("--first-bucket-bytes", type=int, default=first, help="first bucket's size")
     add("--bucket-bytes", type=int, default=others, help="other buckets' size")
     add("--seed", type=int, default=1, help="of weights, order and augmentation")
-    add("--workers", type=int, default=0, help="data loading processes per rank")
+    add("--workers", type=int, default=0, help="loading processes per rank")
+    add(
+        "--virtual-workers",
+        type=int | None,
+        help="microbatches of the first update, whatever the number of ranks",
+    )
     add("--max-steps", type=int | None, help="stop after these updates")
     add("--log-every", type=int, default=10, help="updates between two lines")
     add(
@@ -249,6 +274,9 @@ def _tuples(value: Any) -> Any:
 
 _PLAIN = (
     "data_dir",
+    "loader",
+    "data_errors",
+    "check_images",
     "device",
     "share_gpu",
     "gpu_transport",
@@ -263,6 +291,7 @@ _PLAIN = (
     "bucket_bytes",
     "seed",
     "workers",
+    "virtual_workers",
     "max_steps",
     "log_every",
     "log",

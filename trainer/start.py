@@ -6,7 +6,7 @@ the same text, and nothing has begun.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,16 @@ from trainer import (
     precision,
     recipe,
     span,
+    spot_check,
     state,
     trace,
+    wire,
 )
+from trainer.averages import Averages
 from trainer.dataset import Dataset
 from trainer.interrupt import Interrupt
 from trainer.loop import Training
-from trainer.place import Place
+from trainer.place import Batch, Place
 from trainer.precision import Precision
 from trainer.record import Recorder
 from trainer.reducer import Reducer
@@ -68,8 +71,7 @@ def prepare(
         console.make(settings.progress, sys.stdout) if comm.rank == 0 else None
     )
     if settings.dry_run:
-        module = dataset.find(settings.data)
-        count = module.count(settings.data_dir)
+        count = agree.on_root(comm, lambda: planned(settings, recorder))
         settings = plan.fit(settings, comm.size, count)
         for line in agree.on_root(
             comm, lambda: plan.dry_run(settings, comm.topology, count)
@@ -86,6 +88,8 @@ def prepare(
     if settings.resume is not None:
         content = agree.on_root(comm, lambda: resumed(settings))
     training, test = agree.together(comm, lambda: load(settings))
+    if settings.data_errors == "refuse":
+        spot_check.look(comm, [training, test], most=settings.check_images)
     settings = plan.fit(settings, comm.size, len(training))
     sampler = agree.together(comm, lambda: cut(settings, comm, len(training)))
     for line in plan.headline(settings, comm.topology, len(training)):
@@ -100,6 +104,16 @@ def prepare(
     agree.on_root(comm, lambda: open_output(run, resumed=content is not None))
     run.trace = run.reducer.trace = trace.start(comm, settings.trace)
     return run
+
+
+def planned(settings: Settings, recorder: Recorder) -> int:
+    """Return the number of training images of a plan, whose data need not be there."""
+    root = settings.data_dir
+    if root is not None and not Path(root).is_dir():
+        recorder.line(f"no directory {root}: as many images as ImageNet's are assumed")
+        root = None
+    count: int = dataset.find(settings.data).count(root)
+    return count
 
 
 def resumed(settings: Settings) -> dict[str, Any] | None:
@@ -119,6 +133,7 @@ def resumed(settings: Settings) -> dict[str, Any] | None:
 def load(settings: Settings) -> tuple[Dataset, Dataset]:
     """Return the training and the test images."""
     module = dataset.find(settings.data)
+    about = {"errors": settings.data_errors} if module.NEEDS_ROOT else {}
     training, test = (
         module.load(
             settings.data_dir,
@@ -126,10 +141,24 @@ def load(settings: Settings) -> tuple[Dataset, Dataset]:
             images=settings.recipe.images,
             classes=settings.recipe.model.classes,
             seed=settings.seed,
+            **about,
         )
         for train in (True, False)
     )
+    if settings.loader == "dali":
+        from trainer import dali
+
+        dali.check(training)
     return training, test
+
+
+def feed(settings: Settings, place: Place) -> Callable[..., Iterable[Batch]]:
+    """Return what makes batches of a data set for a sampler."""
+    if settings.loader == "dali":
+        from trainer import dali
+
+        return partial(dali.load, threads=max(1, settings.workers), place=place)
+    return partial(loader.load, workers=settings.workers, place=place)
 
 
 def cut(settings: Settings, comm: Any, count: int) -> Sampler:
@@ -154,8 +183,7 @@ def cut(settings: Settings, comm: Any, count: int) -> Sampler:
     )
     for phase in reversed(phases.of(settings.recipe, comm.size)):
         course.momentum(settings.recipe, phase)
-        layout = groups.of(phase, settings.recipe.bn, comm.size)
-        sampler.set_batch(phase.batch, phase.per_worker * layout.merged)
+        groups.cut(sampler, phase, settings.recipe.bn)
     return sampler
 
 
@@ -182,32 +210,36 @@ def assemble(
     reducer = Reducer(
         network.named_parameters(),
         comm,
-        algorithm=settings.algorithm,
-        wire=settings.wire,
-        first_bucket_bytes=settings.first_bucket_bytes,
-        bucket_bytes=settings.bucket_bytes,
+        **vars(values.reduction),
     )
     test_sampler = TestSampler(
         len(test), rank=comm.rank, size=comm.size, per_worker=values.batch.per_worker
     )
     parts = phases.of(values, comm.size)
     layouts = [groups.of(phase, values.bn, comm.size) for phase in parts]
-    feed = partial(loader.load, workers=settings.workers, place=place)
+    batches = feed(settings, place)
     return Training(
         comm=comm,
         settings=settings,
         model=network,
+        averages=Averages(network),
         optimizer=optim.build(
             network, values.optimizer, lars=values.lars, rmsprop=values.rmsprop
         ),
         reducer=reducer,
         phases=parts,
         sampler=sampler,
-        test_images=len(test),
-        batches=feed(training, sampler),
-        test_batches=feed(test, test_sampler),
+        datasets=(training, test),
+        batches=batches(training, sampler),
+        test_batches=batches(test, test_sampler),
         place=place,
-        precision=Precision(values.precision, place.device.type),
+        precision=Precision(
+            values.precision,
+            place.device.type,
+            first_scale=wire.first_scale(
+                values.precision, values.reduction.wire, comm.size
+            ),
+        ),
         recorder=recorder,
         interrupt=interrupt,
         stragglers=Stragglers(comm),
@@ -236,9 +268,11 @@ def open_output(run: Training, *, resumed: bool) -> None:
         settings=dict(recipe.flatten(values)),
         sources=dict(values.sources),
         batch=run.sampler.batch,
+        per_worker=run.sampler.per_worker,
+        accumulation=run.sampler.accumulation,
         peak_lr=lr.peak(values, batch=run.phases[0].batch),
         train_images=run.sampler.count,
-        test_images=run.test_images,
+        test_images=len(run.datasets[1]),
         resumed=resumed,
         epoch=run.epoch,
         epochs_done=run.epochs_done,

@@ -1,6 +1,6 @@
 """Put a training into a checkpoint, and back.
 
-The state of a run is its parameters, the optimiser's averages, each rank's running
+The state of a run is its parameters, the optimiser's averages, each worker's running
 averages, the layout of the buckets (the order of summation depends on it), the loss
 scale, torch's random state on the host, and the position (epoch, samples_seen).  Images
 and their augmentation follow from the position alone; nothing draws random numbers on
@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from trainer import bn, checkpoint, optim, recipe
+from trainer import checkpoint, groups, optim, recipe
 from trainer.settings import Settings
 
 
 def save(run: Any) -> None:
-    """Write a checkpoint; every rank gives its own running averages to it."""
-    rows = torch.from_numpy(run.comm.allgather(bn.flatten(run.model).numpy()))
+    """Write a checkpoint; every rank gives its workers' running averages to it."""
+    rows = run.averages.gather(run.comm)
     scaler = run.precision.state_dict()
     if run.comm.rank == 0:
         position = {
@@ -29,7 +29,7 @@ def save(run: Any) -> None:
         path = checkpoint.path_of(settings.output, position)
         content = {
             "model": on_host(run.model.state_dict()),
-            "buffers": rows[:1].clone() if (rows == rows[0]).all() else rows,
+            "buffers": rows,
             "optimizer": on_host(run.optimizer.state_dict()),
             "scaler": scaler,
             "order": run.reducer.order,
@@ -61,17 +61,12 @@ def config(settings: Settings) -> dict[str, Any]:
 def restore(run: Any, content: dict[str, Any]) -> None:
     """Put the run where the checkpoint was; with the same number of ranks, exactly.
 
-    With another number of ranks the running averages start from their mean over the
-    ranks of the checkpoint, and the rest of the epoch is cut into other batches.
+    With another number of ranks and the same batch, sums are taken in another order,
+    and nothing else differs: each worker goes on from its own running averages.  With
+    another batch the rest of the epoch is cut anew, and where that has another number
+    of workers, each starts from the pool of the averages.
     """
     run.model.load_state_dict(content["model"])
-    rows = content["buffers"]
-    if len(rows) == 1:
-        bn.unflatten(run.model, rows[0])
-    elif len(rows) == run.comm.size:
-        bn.unflatten(run.model, rows[run.comm.rank])
-    else:
-        bn.unflatten(run.model, bn.pooled(bn.moments(rows).mean(0)))
     optim.restore(run.optimizer, content["optimizer"])
     run.precision.load_state_dict(content.get("scaler", {}))
     run.reducer.restore(content["order"])
@@ -79,3 +74,7 @@ def restore(run: Any, content: dict[str, Any]) -> None:
     position = content["position"]
     run.epoch, run.step = position["epoch"], position["step"]
     run.samples_seen = position["samples_seen"]
+    phase, sampler = run.phase, run.sampler
+    groups.cut(sampler, phase, run.settings.recipe.bn)
+    rows = sampler.batch // sampler.per_worker
+    run.averages.restore(content["buffers"], workers=sampler.workers, of=rows)

@@ -3,12 +3,13 @@
 from typing import Any
 
 from collectives import InvalidArgument, algorithms
-from trainer import adapter, console, missing, recipe
+from trainer import adapter, console, dataset, missing, recipe
 from trainer.fields import CHOICES
 from trainer.recipe import Recipe
 
 WIRES = ("float16", "bfloat16", "float32")
 DEVICES = ("cpu", "cuda")
+LOADERS = ("torch", "dali")
 GPU_TRANSPORTS = ("auto", "device", "staged")
 OVERLAPS = ("staged", "device", "off")
 FORMS = {
@@ -27,6 +28,7 @@ def check(settings: Any) -> None:
     """
     check_choices(settings)
     check_gpu(settings)
+    check_files(settings)
     check_numbers(settings)
     check_norm(settings.recipe)
     check_rate(settings.recipe)
@@ -41,9 +43,15 @@ def check_choices(settings: Any) -> None:
     """Refuse a value that is none of its flag's choices."""
     choices = {
         "--device": (settings.device, DEVICES),
+        "--loader": (settings.loader, LOADERS),
+        "--data-errors": (settings.data_errors, dataset.ERRORS),
         "--gpu-transport": (settings.gpu_transport, GPU_TRANSPORTS),
         "--overlap": (settings.overlap, OVERLAPS),
         "--algorithm": (settings.algorithm, ("auto", *algorithms.names())),
+        "--small-algorithm": (
+            settings.recipe.reduction.small_algorithm,
+            ("auto", *algorithms.names()),
+        ),
     }
     values = dict(recipe.flatten(settings.recipe))
     choices |= {f"--{path}": (values[path], CHOICES[path]) for path in CHOICES}
@@ -74,9 +82,23 @@ def check_gpu(settings: Any) -> None:
             )
 
 
+def check_files(settings: Any) -> None:
+    """Refuse a flag that changes nothing where no image file is read."""
+    given = {
+        "--loader": settings.loader != LOADERS[0],
+        "--data-errors": settings.data_errors != dataset.ERRORS[0],
+    }
+    for flag in given:
+        if given[flag] and not dataset.find(settings.data).NEEDS_ROOT:
+            raise InvalidArgument(
+                f"{flag}: is for image files, but the data is {settings.data}; add "
+                f"--data imagefolder, or leave out {flag}"
+            )
+
+
 def check_numbers(settings: Any) -> None:
     """Refuse a number that is too small."""
-    values = settings.recipe
+    values, virtual = settings.recipe, settings.virtual_workers
     at_least = {
         "--epochs": (values.epochs, 1),
         "--batch.per_worker": (values.batch.per_worker, 1),
@@ -90,11 +112,14 @@ def check_numbers(settings: Any) -> None:
         "--bn.ghost": (values.bn.ghost, 0),
         "--bn.recompute_batches": (values.bn.recompute_batches, 1),
         "--first-bucket-bytes": (settings.first_bucket_bytes, 1),
+        "--switch-bytes": (values.reduction.switch_bytes, 0),
         "--bucket-bytes": (settings.bucket_bytes, 1),
+        "--virtual-workers": (1 if virtual is None else virtual, 1),
         "--max-steps": (settings.max_steps or 1, 1),
         "--log-every": (settings.log_every, 1),
         "--checkpoint-every": (settings.checkpoint_every, 1),
         "--keep": (settings.keep, 1),
+        "--check-images": (settings.check_images, 0),
         "--workers": (settings.workers, 0),
         "--seed": (settings.seed, 0),
     }

@@ -1,5 +1,6 @@
 """What users type, with a mistake: one message, an exit code, and never a hang."""
 
+import json
 import sys
 
 import numpy as np
@@ -22,8 +23,12 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
         (["--epoch", "3"], ["--epoch 3", "perhaps you meant --epochs", "--output"]),
         (["--data", "imagefolder", "--data-dir", "missing"], ["missing/train"]),
         (["--batch.per_worker", "1000"], ["2000 images", "use --batch.per_worker 718"]),
+        (["--virtual-workers", "0"], ["--virtual-workers", "got 0", "at least 1"]),
+        (["--virtual-workers", "1438"], ["1438 images", "1437", "fewer workers"]),
+        (["--virtual-workers", "9999", "--dry-run"], ["9999 images", "fewer workers"]),
         (["--resume", "missing"], ["no checkpoint at missing"]),
         (["--precision", "int8"], ["int8", "float32, bfloat16, float16"]),
+        (["--data-errors", "skip"], ["image files", "leave out --data-errors"]),
         (["--share-gpu"], ["--share-gpu", "add --device cuda"]),
         (["--device", "gpu"], ["gpu", "cpu, cuda"]),
     ],
@@ -37,6 +42,16 @@ def test_a_mistake_is_told_once_and_all_ranks_exit_with_2(
     assert len(lines) == 1 and lines[0].startswith("trainer.run: "), output
     for word in words:
         assert word in lines[0]
+
+
+@pytest.mark.parametrize("package", ["torch", "yaml"])
+def test_a_missing_package_is_told_once(launch, mpiexec, tmp_path, package):
+    absent = f"raise ModuleNotFoundError('not here', name={package!r})"
+    (tmp_path / f"{package}.py").write_text(absent, "utf-8")
+    code, output = launch([mpiexec, "-n", "2", *TRAIN], PYTHONPATH=str(tmp_path))
+    assert code == 2, output
+    cure = "pip install 'mpi-collectives[train]'"
+    assert output == f"trainer.run: {package} is not installed; {cure}\n"
 
 
 def no_gpu():
@@ -85,13 +100,36 @@ def make_folder(root, *, damaged):
         (root / "train" / "thing" / "5.jpg").write_bytes(b"no JPEG")
 
 
+def train_on_damage(mpiexec, folder, *flags):
+    make_folder(folder / "images", damaged=True)
+    data = ["--data", "imagefolder", "--data-dir", folder / "images"]
+    sizes = [*TINY, "--batch.per_worker", "1", "--output", folder / "out"]
+    return [mpiexec, "-n", "2", *TRAIN, *data, *sizes, *flags]
+
+
+def test_an_unreadable_image_is_told_before_the_run(launch, mpiexec, tmp_path):
+    command = train_on_damage(mpiexec, tmp_path)
+    code, output = launch(command, timeout_s=40, **ONE_THREAD)
+    assert code == 2 and output.count("\n") == 1, output
+    assert output.startswith("trainer.run: 1 of 10 images looked at cannot be read: ")
+    assert "thing/5.jpg: no image" in output and not (tmp_path / "out").exists()
+
+
+def test_unreadable_images_are_skipped_and_counted(launch, mpiexec, tmp_path):
+    skip = ["--data-errors", "skip", "--epochs", "1", "--workers", "1"]
+    command = train_on_damage(mpiexec, tmp_path, *skip)
+    code, output = launch(command, timeout_s=60, **ONE_THREAD)
+    assert code == 0, output
+    assert output.count(", 1 unreadable images skipped") == 1, output
+    lines = (tmp_path / "out" / "metrics.jsonl").read_text("utf-8").splitlines()
+    counts = [json.loads(line).get("unreadable") for line in lines]
+    assert [count for count in counts if count is not None] == [1]
+
+
 def test_an_exception_on_one_rank_ends_the_job_with_one_traceback(
     launch, mpiexec, tmp_path
 ):
-    make_folder(tmp_path / "images", damaged=True)
-    data = ["--data", "imagefolder", "--data-dir", tmp_path / "images"]
-    sizes = [*TINY, "--batch.per_worker", "1", "--output", tmp_path / "out"]
-    command = [mpiexec, "-n", "2", *TRAIN, *data, *sizes]
+    command = train_on_damage(mpiexec, tmp_path, "--check-images", "0")
     code, output = launch(command, timeout_s=40, **ONE_THREAD)
     assert code == 1, output
     assert output.count("Traceback (most recent call last)") == 1, output

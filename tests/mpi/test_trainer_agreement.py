@@ -5,6 +5,7 @@ from torch import nn
 
 from collectives import InvalidArgument
 from trainer import agree, bn, evaluate, loader
+from trainer.averages import Averages
 from trainer.data import digits
 from trainer.fields import Images
 from trainer.place import Place
@@ -71,8 +72,10 @@ def test_running_averages_become_those_of_all_ranks(comm):
         return np.random.default_rng(rank).normal(rank, 1 + rank, (4096, 2))
 
     model = nn.Sequential(nn.BatchNorm1d(2, momentum=1.0)).double()
+    averages = Averages(model)
+    averages.begin(1)
     model(torch.from_numpy(batch(comm.rank)))
-    bn.synchronise(model, comm)
+    bn.synchronise(averages, comm)
     everything = np.concatenate([batch(rank) for rank in range(comm.size)])
     mean, variance = bn.flatten(model).chunk(2)
     np.testing.assert_allclose(mean, everything.mean(0), rtol=1e-9, atol=1e-12)

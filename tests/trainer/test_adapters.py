@@ -14,15 +14,16 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SETTINGS = {
     "epochs": 2, "optimizer.lr": 0.1, "optimizer.momentum": 0.9,
     "optimizer.weight_decay": 1e-4, "lr.warmup_epochs": 5.0, "lr.drops": [30.0, 60.0],
-    "lr.factor": 0.1, "batch.per_worker": 32, "batch.accumulation": 2,
+    "lr.factor": 0.1,
     "optimizer.kind": "sgd", "lr.shape": "steps", "lr.power": 2.0, "lr.end": 1e-4,
     "lars.eps": 0.0, "bn.group": 2, "bn.ghost": 0,
 }  # fmt: skip
 CONFIG = {
     "event": "config", "schema": 1, "time": 1000.0, "step": 0, "epoch": 0,
     "resumed": False, "recipe": "goyal2017", "data": "digits", "ranks": 4, "seed": 7,
-    "batch": 256, "peak_lr": 0.1, "train_images": 512, "test_images": 360,
-    "settings": SETTINGS, "sources": {"epochs": "paper"},
+    "batch": 256, "per_worker": 32, "accumulation": 2, "peak_lr": 0.1,
+    "train_images": 512, "test_images": 360, "settings": SETTINGS,
+    "sources": {"epochs": "paper"},
 }  # fmt: skip
 
 
@@ -183,6 +184,26 @@ def test_mlperf_says_that_an_interrupted_run_was_aborted(tmp_path):
     found = mlperf_lines(fed("mlperf", tmp_path, EVENTS[:3]))
     assert found[-1]["key"] == "run_stop"
     assert found[-1]["metadata"]["status"] == "aborted"
+
+
+PHASE = {
+    "event": "phase", "schema": 1, "time": 1003.0, "step": 2, "epoch": 1,
+    "batch": 512, "per_worker": 64, "momentum": 0.94,
+}  # fmt: skip
+
+
+def test_mlperf_has_each_batch_of_a_run_that_changes_it(tmp_path):
+    found = mlperf_lines(fed("mlperf", tmp_path, [*EVENTS[:4], PHASE, *EVENTS[4:]]))
+    batches = [line for line in found if line["key"] == "global_batch_size"]
+    assert [line["value"] for line in batches] == [256, 512]
+    assert batches[1]["metadata"]["epoch_num"] == 2
+    values = {line["key"]: line["value"] for line in found}
+    assert values["gradient_accumulation_steps"] == 2
+
+
+def test_a_batch_is_a_number_of_the_training():
+    numbers = {"train/batch": 512, "train/per_worker": 64, "train/momentum": 0.94}
+    assert adapter.scalars(PHASE) == numbers
 
 
 SUBMITTER = {

@@ -1,9 +1,9 @@
-import numpy as np
 import torch
 from alone import Alone
 from torch import nn
 
 from trainer import bn
+from trainer.averages import Averages
 from trainer.fields import Norm
 
 
@@ -37,7 +37,9 @@ def test_averaged_variances_are_wrong():
 def test_one_rank_keeps_its_statistics():
     _, (model, _) = two_workers()
     before = bn.flatten(model)
-    bn.synchronise(model, Alone())
+    averages = Averages(model)
+    averages.begin(1)
+    bn.synchronise(averages, Alone())
     torch.testing.assert_close(bn.flatten(model), before)
 
 
@@ -53,7 +55,11 @@ def test_flatten_and_unflatten_keep_every_bit():
 
 
 def test_a_model_without_normalisation_has_nothing_to_share():
-    bn.synchronise(nn.Linear(2, 2), Alone())
+    averages = Averages(nn.Linear(2, 2))
+    averages.begin(3)
+    averages.select(2)
+    bn.synchronise(averages, Alone())
+    assert averages.gather(Alone()).shape == (1, 0)
 
 
 def test_last_batch_forgets_all_earlier_ones():
@@ -64,16 +70,3 @@ def test_last_batch_forgets_all_earlier_ones():
         model(images)
     torch.testing.assert_close(model[0].running_mean, images.mean((0, 2, 3)))
     assert not torch.allclose(model[0].running_mean, torch.zeros(3))
-
-
-def test_a_rank_counts_as_often_as_it_has_microbatches():
-    class Rows:
-        def allreduce(self, x, op):
-            return (x + theirs) / 2
-
-    _, models = two_workers()
-    theirs = np.append(bn.moments(bn.flatten(models[1])).numpy() * 2, 2.0)
-    rows = torch.stack([bn.flatten(model) for model in models])
-    expected = bn.pooled((bn.moments(rows) * torch.tensor([[1.0], [2.0]])).sum(0) / 3)
-    bn.synchronise(models[0], Rows(), weight=1)
-    torch.testing.assert_close(bn.flatten(models[0]), expected)

@@ -45,6 +45,18 @@ def test_lines_fit_a_screen():
     assert all(len(line) <= 96 for line in shown(Lines, *EVENTS).splitlines())
 
 
+def test_a_batch_that_changes_and_images_that_are_skipped_are_told():
+    phase = {
+        "event": "phase", "epochs_done": 4.0, "batch": 69632, "per_worker": 32,
+        "momentum": 0.94,
+    }  # fmt: skip
+    lines = shown(Lines, CONFIG, phase, {**EVAL, "unreadable": 2}).splitlines()
+    assert lines[0] == (
+        "epoch  4.00 of 12  batch 69,632 images in microbatches of 32, momentum 0.94"
+    )
+    assert lines[1].endswith("(353 of 360), 2 unreadable images skipped")
+
+
 def test_what_is_not_for_people_is_not_shown():
     assert shown(Lines, CONFIG, {"event": "anything"}) == ""
 

@@ -9,7 +9,7 @@ from alone import Alone
 from jpegs import encode, picture, write_folder
 
 from collectives import InvalidArgument
-from trainer import evaluate, loader
+from trainer import dataset, evaluate, loader
 from trainer.data import imagefolder
 from trainer.data.__main__ import main
 from trainer.fields import Images
@@ -169,15 +169,15 @@ def test_skipping_gives_the_same_on_any_number_of_ranks(damaged, workers):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_was_skipped_is_told_whoever_met_it(damaged, workers):
     training = load(damaged, errors="skip")
-    assert imagefolder.skipped(training, Alone()) == []
+    assert dataset.skipped(training, Alone()) == []
     batches(training, workers=workers)
     batches(training, workers=workers)
     expected = [str(damaged / "train" / "cat" / "4.jpg")]
-    assert imagefolder.skipped(training, Alone()) == expected
+    assert dataset.skipped(training, Alone()) == expected
 
 
 def test_a_data_set_that_refuses_has_skipped_nothing(folder):
-    assert imagefolder.skipped(load(folder), Alone()) == []
+    assert dataset.skipped(load(folder), Alone()) == []
 
 
 def test_a_directory_of_nothing_but_damage_is_refused(folder):

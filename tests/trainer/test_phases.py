@@ -88,6 +88,31 @@ def test_phases_that_cannot_be_are_refused(values, words):
 
 
 @pytest.mark.parametrize("name", MIKAMI)
+@pytest.mark.parametrize("workers", [1, 2, 3, 1024, 3456, 9999])
+def test_virtual_workers_make_the_first_batch_and_the_others_follow(name, workers):
+    published = phases.of(recipe.load(name), 1)
+    found = phases.for_workers(published, workers)
+    assert found[0].workers == workers
+    ratio = workers / published[0].workers
+    for mine, theirs in zip(found, published, strict=True):
+        assert (mine.epoch, mine.per_worker) == (theirs.epoch, theirs.per_worker)
+        assert abs(mine.workers - theirs.workers * ratio) <= 0.5 or mine.workers == 1
+    assert phases.for_workers(found, workers) == found
+    assert phases.for_workers(published, published[0].workers) == published
+
+
+@pytest.mark.parametrize("name", MIKAMI)
+@pytest.mark.parametrize("workers", [1, 8, 700, 1437])
+def test_virtual_workers_keep_their_number_on_few_images(name, workers):
+    asked = phases.for_workers(phases.of(recipe.load(name), 1), workers)
+    found = phases.lower(asked, training=1437)
+    assert found[0].workers == workers
+    for mine, theirs in zip(found, asked, strict=True):
+        assert mine.workers == min(theirs.workers, 1437)
+        assert mine.batch <= 1437 and 1 <= mine.per_worker <= theirs.per_worker
+
+
+@pytest.mark.parametrize("name", MIKAMI)
 @pytest.mark.parametrize("size", [1, 2, 3, 64, 700, 1437])
 def test_phases_fit_any_small_data_set(name, size):
     fitted = phases.scale(phases.of(recipe.load(name), size), training=1437, size=size)

@@ -85,13 +85,11 @@ def test_more_ranks_than_images_are_refused_with_another_cure():
         Sampler(COUNT, rank=0, size=104, per_worker=1, seed=1)
 
 
-def phased(size, batch, per_worker, *, epoch=0, seen=0, remainder="drop"):
+def phased(size, batch, per_worker, *, epoch=0, seen=0):
     """Return [rank][microbatch] = indices of an epoch with another batch."""
     every = []
     for rank in range(size):
-        sampler = Sampler(
-            COUNT, rank=rank, size=size, per_worker=1, seed=1, remainder=remainder
-        )
+        sampler = Sampler(COUNT, rank=rank, size=size, per_worker=1, seed=1)
         sampler.set_batch(batch, per_worker)
         sampler.start(epoch=epoch, samples_seen=seen)
         batches = [[index for _, index in keys] for keys in sampler]
@@ -140,26 +138,10 @@ def test_a_batch_that_cannot_be_cut_is_refused(batch, per_worker):
     assert sampler.batch == 4
 
 
-@pytest.mark.parametrize("size", range(1, 6))
-def test_wrapping_fills_the_last_batch_with_the_first_images(size):
-    used = flat(phased(size, 20, 2, remainder="wrap"))
-    order = permutation(COUNT, seed=1, epoch=0)
-    assert sorted(used) == sorted([*order, *order[:17]])
-
-
-@pytest.mark.parametrize(("seen", "drop", "wrap"), [(0, 5, 6), (100, 0, 1), (103, 0, 0),
-                                                    (120, 0, 0)])  # fmt: skip
-def test_updates_left_end_with_the_images(seen, drop, wrap):
-    for remainder, expected in (("drop", drop), ("wrap", wrap)):
-        sampler = Sampler(
-            COUNT, rank=0, size=1, per_worker=20, seed=1, remainder=remainder
-        )
-        assert sampler.updates(seen) == expected
-
-
-def test_an_unknown_remainder_is_refused():
-    with pytest.raises(InvalidArgument, match="'pad', expected one of drop, wrap"):
-        Sampler(COUNT, rank=0, size=1, per_worker=1, seed=1, remainder="pad")
+@pytest.mark.parametrize(("seen", "left"), [(0, 5), (83, 1), (84, 0), (103, 0)])
+def test_updates_left_end_with_the_images(seen, left):
+    sampler = Sampler(COUNT, rank=0, size=1, per_worker=20, seed=1)
+    assert sampler.updates(seen) == left
 
 
 @pytest.mark.parametrize("size", range(1, 9))

@@ -3,7 +3,8 @@
 The keys of the benchmark ``resnet`` of MLPerf training 4.0.0, its last: what a run
 knows of itself.  What only a submitter can say, ``submission_*`` but the benchmark, and
 ``cache_clear``, comes from the script that starts the run.  An epoch's number is how
-many were finished when it ends.
+many were finished when it ends.  A batch that changes on the way is another
+``global_batch_size``, of which the rules know one only.
 
 mlcommons/logging, mlperf_logging/compliance_checker/training_4.0.0.
 """
@@ -14,7 +15,6 @@ from typing import Any
 
 PACKAGE = "mlperf_logging"
 KEYS = {  # by field, {} is the optimiser
-    "batch.accumulation": "gradient_accumulation_steps",
     "optimizer.momentum": "{}_opt_momentum",
     "optimizer.weight_decay": "{}_opt_weight_decay",
 }
@@ -60,6 +60,11 @@ class Log:
             self.mllog.start("run_start", time_ms=now)
             self.running, self.epochs = True, event["settings"]["epochs"]
             self._begin_epoch(event["epoch"] + 1, now)
+        elif kind == "phase":
+            about = {"epoch_num": event["epoch"] + 1}
+            self.mllog.event(
+                "global_batch_size", event["batch"], metadata=about, time_ms=now
+            )
         elif kind == "eval":
             self._evaluated(event, now)
         elif kind == "final":
@@ -75,11 +80,12 @@ class Log:
     def _configure(self, event: dict[str, Any]) -> None:
         settings = event["settings"]
         optimizer, shape = settings["optimizer.kind"], settings["lr.shape"]
-        seen = settings["bn.ghost"] or settings["batch.per_worker"]
+        seen = settings["bn.ghost"] or event["per_worker"]
         values = {
             "submission_benchmark": "resnet",
             "seed": event["seed"],
             "global_batch_size": event["batch"],
+            "gradient_accumulation_steps": event["accumulation"],
             "train_samples": event["train_images"],
             "eval_samples": event["test_images"],
             "opt_name": optimizer,

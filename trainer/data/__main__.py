@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from collectives import InvalidArgument
+from trainer import packages
 
 NAME = "python -m trainer.data"
 
@@ -26,9 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("directory", help="with train/CLASS/NAME and val/CLASS/NAME")
     check.add_argument("--quick", action="store_true", help="decode nothing")
     options = parser.parse_args(arguments)
-    from trainer.images import prepared, survey
-
     try:
+        packages.check(packages.missing(*packages.IMAGES))
+        from trainer.images import prepared, survey
+
         if options.command == "prepare":
             print(prepared.write(options.directory, options.size))
             return 0

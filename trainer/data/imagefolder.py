@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from collectives import InvalidArgument
+from trainer.dataset import ERRORS
 from trainer.fields import Images
 from trainer.images import colour, decode, index, view
 from trainer.images.decode import Encoded, UnreadableImage
@@ -27,14 +28,17 @@ from trainer.sampler import Key, generator
 CHANGES: dict[str, object] = {}
 NEEDS_ROOT = True
 IMAGENET = 1_281_167
-ERRORS = ("refuse", "skip")
 NO_LABEL = -100  # of no class: never right, and left out of torch's cross entropy
 TRIES = 100  # images in a row that cannot be read
 
 
 def count(root: str | None = None) -> int:
-    """Return ImageNet's number of training images: the directory is not read."""
-    return IMAGENET
+    """Return the number of training images below ``root``; without, ImageNet's.
+
+    Raises:
+        InvalidArgument: the directory cannot be read.
+    """
+    return IMAGENET if root is None else len(index.find(Path(root) / "train"))
 
 
 def load(
@@ -119,7 +123,7 @@ def check_files(found: index.Index, errors: str) -> None:
     if empty and errors == "refuse":
         raise InvalidArgument(
             f"data imagefolder: files of 0 bytes: {listed(empty)}; remove them, or "
-            "skip what cannot be read"
+            "use --data-errors skip"
         )
 
 
@@ -197,6 +201,10 @@ class ImageFolder:
                 "`python -m trainer.data check` lists such files"
             ) from None
 
+    def problem(self, chosen: int) -> str | None:
+        """Return the path of an image that cannot be read, and why; None if it can."""
+        return decode.problem(self.index.path(chosen), self.decoder)
+
     def size(self, epoch: int) -> int:
         """Return the size of the training images in an epoch."""
         return self.sizes[min(epoch, len(self.sizes) - 1)]
@@ -204,14 +212,3 @@ class ImageFolder:
     def square(self, image: Encoded, seen: view.View) -> Any:
         """Return the pixels of a view, uint8 (size, size, 3)."""
         return view.render(image, seen, self.images.filter, scaled=self.scaled)
-
-
-def skipped(dataset: Any, comm: Any) -> list[str]:
-    """Return the files that the ranks have met so far and could not read.
-
-    Collective over ``comm``; the same on all ranks, whoever has met them.
-    """
-    if getattr(dataset, "unreadable", None) is None:
-        return []
-    met = comm.allreduce(dataset.unreadable.numpy().copy(), op="max")
-    return [dataset.index.path(int(chosen)) for chosen in met.nonzero()[0]]

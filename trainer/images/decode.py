@@ -16,6 +16,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -126,6 +127,20 @@ class Encoded:
                 grey = np.asarray(image).clip(0, 65535) >> 8
                 return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
             return np.asarray(image.convert("RGB"))
+
+
+def problem(path: str, decoder: str) -> str | None:
+    """Return the path of a file that is no whole image, and why; None if it is one.
+
+    All its data is read, for an eighth of its pixels.
+    """
+    try:
+        Encoded(Path(path).read_bytes(), decoder).pixels(FACTORS[0])
+    except UnreadableImage as error:
+        return f"{path}: {error}"
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return None
 
 
 @contextmanager

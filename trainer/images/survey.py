@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from trainer.images import decode, index
-from trainer.images.decode import Encoded, UnreadableImage
 
 PARTS = ("train", "val")
 MIB = 1 << 20
@@ -76,13 +75,5 @@ def empty_files(found: index.Index) -> list[str]:
 def unreadable_files(found: index.Index) -> list[str]:
     """Name the files that cannot be decoded, and say why."""
     decoder = decode.fastest()
-    problems = []
-    for number in range(len(found)):
-        path = found.path(number)
-        try:
-            Encoded(Path(path).read_bytes(), decoder).pixels()
-        except UnreadableImage as error:
-            problems.append(f"{path}: {error}")
-        except OSError as error:
-            problems.append(f"{path}: {error.strerror}")
-    return problems
+    seen = (decode.problem(found.path(i), decoder) for i in range(len(found)))
+    return [problem for problem in seen if problem is not None]

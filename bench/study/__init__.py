@@ -1,0 +1,1 @@
+"""The study of large batches (`bench.largebatch`): data, network, arms and verdict."""

@@ -1,0 +1,38 @@
+"""Packages that commands need, and the extras that bring them."""
+
+import importlib
+
+from collectives import InvalidArgument
+
+TRAINING = ("torch", "yaml", "jsonargparse")
+IMAGES = ("torch", "PIL")
+EXTRAS = dict.fromkeys(TRAINING, "train") | {"PIL": "data", "sklearn": "demo"}
+
+
+def missing(*names: str) -> str | None:
+    """Import packages; say which is the first that is not there, and the cure."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            return cure(error, name)
+    return None
+
+
+def check(problem: str | None) -> None:
+    """Refuse to go on where `missing` has found a problem.
+
+    Raises:
+        InvalidArgument: saying what it has found.
+    """
+    if problem is not None:
+        raise InvalidArgument(problem)
+
+
+def cure(error: ImportError, name: str) -> str:
+    """Say what to install for ``name``; of a package that is broken, what it says."""
+    if not isinstance(error, ModuleNotFoundError) or error.name != name:
+        return f"{name} cannot be imported: {' '.join(str(error).split())}"
+    if name not in EXTRAS:
+        return f"{name} is not installed"
+    return f"{name} is not installed; pip install 'mpi-collectives[{EXTRAS[name]}]'"
