@@ -5,7 +5,7 @@ from unittest import mock
 
 import torch
 
-from trainer import bn, checkpoint, loop, missing, recipe, start
+from trainer import bn, checkpoint, loop, recipe, start
 from trainer.interrupt import Interrupt
 from trainer.place import Place
 from trainer.settings import parse
@@ -18,14 +18,6 @@ EXACT = ["--precision", "float32", "--wire", "null"]  # types that the flags can
 REL = 1e-12
 SMALL = 8  # images of a microbatch, in the first phase
 UPDATES = 4  # of the first epoch
-
-
-def can_be_trained(name):
-    values = dict(recipe.flatten(recipe.load(name)))
-    return all(values[path] in valid for path, valid in missing.WORKING.items())
-
-
-RECIPES = [name for name in recipe.names() if can_be_trained(name)]
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 In training each worker normalises by the statistics of its own microbatch, and keeps
 its own running averages (Goyal et al., arXiv:1706.02677, section 2.3: statistics
-"should not be computed across all workers"; `trainer.averages`).  Before each
-evaluation the running averages become their mean over the workers, exactly: of the
-means, and of the mean squares (variance plus squared mean), in float64.  Averaging
-variances alone would lose how the workers' means differ.
+"should not be computed across all workers"; `trainer.averages`), unless the recipe asks
+for those of several workers (`trainer.span`) or of parts of a microbatch
+(`trainer.ghost`).  Before each evaluation the running averages become their mean over
+the workers, exactly: of the means, and of the mean squares (variance plus squared
+mean), in float64.  Averaging variances alone would lose how the workers' means differ.
 """
 
 from typing import Any
@@ -15,18 +16,35 @@ import torch
 from torch import Tensor, nn
 
 from trainer.fields import Norm
+from trainer.ghost import GhostNorm
+from trainer.span import SpanNorm
 
 
 def configure(model: nn.Module, config: Norm) -> None:
-    """Set eps and the decay of the running averages in all normalisations.
+    """Set up all normalisations: their kind, eps, and decay of the running averages.
 
     To evaluate with the last batch's statistics is to forget all earlier ones: then
     they are the mean over the workers of the last update.
     """
+    if config.group > 1 or config.ghost:
+        replace(model, GhostNorm if config.ghost else SpanNorm)
     decay = 0.0 if config.evaluate == "last_batch" else config.decay
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):
             module.eps, module.momentum = config.eps, 1 - decay
+        if isinstance(module, GhostNorm):
+            module.images = config.ghost
+
+
+def replace(model: nn.Module, kind: type[nn.BatchNorm2d]) -> None:
+    """Have normalisations of another kind, with the same parameters and buffers."""
+    for name, module in list(model.named_modules()):
+        if type(module) is nn.BatchNorm2d:
+            new = kind(module.num_features)
+            new.train(module.training)
+            new._parameters, new._buffers = module._parameters, module._buffers
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, new)
 
 
 def running(model: nn.Module) -> list[tuple[Tensor, Tensor]]:

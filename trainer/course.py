@@ -5,7 +5,7 @@ For any number of ranks, which need not exist: nothing here needs MPI or torch.
 
 from collections.abc import Iterator
 
-from trainer import lr, noise_scale, outlook, phases, recipe, resizing
+from trainer import groups, lr, noise_scale, outlook, phases, recipe, resizing
 from trainer.phases import Phase
 from trainer.recipe import Recipe
 
@@ -59,7 +59,7 @@ def phase_table(values: Recipe, size: int) -> list[str]:
         lines.append(
             f"{phase.epoch:<12g}{phase.batch:>8}{phase.workers:>9} x "
             f"{phase.per_worker:<5}{seen * values.bn.group:>8}"
-            f"{momentum(values, phase):>10.6f}  {phases.share(phase, size).text}"
+            f"{momentum(values, phase):>10.6f}  {groups.text(phase, values.bn, size)}"
         )
     return lines
 

@@ -119,6 +119,7 @@ class Norm:
     decay: float = 0.9  # of the running averages
     eps: float = 1e-5
     evaluate: str = "moving"  # averages, or statistics of the "last_batch", "recompute"
+    recompute_batches: int = 4  # updates whose images "recompute" sees
 
 
 @dataclass(frozen=True)

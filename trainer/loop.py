@@ -21,7 +21,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainer import bn, course, evaluate, lr, optim, phases, state
+from trainer import (
+    bn,
+    course,
+    evaluate,
+    groups,
+    lr,
+    optim,
+    phases,
+    recompute,
+    span,
+    state,
+)
 from trainer.averages import Averages
 from trainer.dataset import Dataset, skipped
 from trainer.ema import Ema
@@ -63,6 +74,8 @@ class Training:
     stragglers: Stragglers
     trace: Trace | Off = OFF
     ema: Ema | None = None
+    spans: dict[int, Any] = field(default_factory=dict)  # by size: `trainer.span`
+    span: Any = None  # ranks that normalise together now; None: each alone
     epoch: int = 0
     samples_seen: int = 0  # of this epoch, by all ranks
     step: int = 0  # updates since the first epoch
@@ -104,6 +117,7 @@ def train(run: Training) -> bool:
         if run.epoch % settings.checkpoint_every == 0 or run.epoch == epochs:
             _save(run)
     if not run.result:
+        _set_phase(run, run.phase)
         _evaluate(run)
     return True
 
@@ -146,12 +160,14 @@ def _train_epoch(run: Training) -> bool:
 
 
 def _set_phase(run: Training, phase: Phase) -> None:
-    """Set batch and momentum of an epoch; tell of a batch that is another one."""
-    before = run.sampler.batch, run.sampler.per_worker
-    momentum = course.momentum(run.settings.recipe, phase)
-    run.sampler.set_batch(phase.batch, phase.per_worker)
+    """Set batch, groups and momentum of an epoch; tell of another batch."""
+    values, sampler = run.settings.recipe, run.sampler
+    before = sampler.batch, sampler.per_worker
+    momentum = course.momentum(values, phase)
+    run.span = run.spans.get(groups.cut(sampler, phase, values.bn).ranks)
+    span.use(run.model, run.span)
     optim.advance(run.optimizer, momentum=momentum)
-    if before != (phase.batch, phase.per_worker):
+    if before != (sampler.batch, sampler.per_worker):
         run.recorder.event(
             "phase",
             epoch=run.epoch,
@@ -192,7 +208,10 @@ def _update(run: Training, microbatches: Iterator[Batch]) -> tuple[float, bool]:
             images, labels = next(microbatches)
         last = index == sampler.accumulation - 1
         run.averages.select(index)
-        with nullcontext() if last else run.reducer.no_sync():
+        # Kernels of two communicators on one GPU can wait for each other for ever (NCCL
+        # user guide, "Using multiple NCCL communicators concurrently").
+        apart = run.span is not None and run.place.on_gpu
+        with nullcontext() if last and not apart else run.reducer.no_sync():
             with trace.span("forward"), run.precision.autocast():
                 scores = run.model(images)
                 loss = functional.cross_entropy(
@@ -275,13 +294,15 @@ def _measure(run: Training) -> evaluate.Result:
     if run.ema is not None:
         bn.synchronise(run.ema.averages, run.comm)
         model = run.ema.model
-    return evaluate.measure(
-        model,
-        run.test_batches,
-        run.comm,
-        run.precision.autocast,
-        flip=run.settings.recipe.images.test_flip,
-    )
+    recomputed = run.settings.recipe.bn.evaluate == "recompute"
+    with recompute.statistics(run, model) if recomputed else nullcontext():
+        return evaluate.measure(
+            model,
+            run.test_batches,
+            run.comm,
+            run.precision.autocast,
+            flip=run.settings.recipe.images.test_flip,
+        )
 
 
 def _unreadable(run: Training) -> dict[str, int]:

@@ -7,7 +7,7 @@ microbatches leave some idle; fewer ranks accumulate.  Mathematically all this i
 same, as batch normalisation sees a microbatch only.
 """
 
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import NamedTuple
 
 from collectives import InvalidArgument
@@ -91,6 +91,19 @@ def share(phase: Phase, size: int) -> Share:
     return Share(active, least + (rest > 0), rest or active, least)
 
 
+def fits(groups: int, group: int, size: int) -> bool:
+    """Say whether ``size`` ranks can share ``groups`` groups of ``group`` workers.
+
+    A rank has whole groups, or else as large a part of one as the others of the group.
+
+    >>> [size for size in range(1, 13) if fits(2, 6, size)]
+    [1, 2, 4, 6, 12]
+    """
+    if size <= groups:
+        return True
+    return size % groups == 0 and group % (size // groups) == 0
+
+
 def for_workers(phases: list[Phase], workers: int) -> list[Phase]:
     """Have ``workers`` microbatches in the first phase, in proportion in the others.
 
@@ -120,16 +133,20 @@ def lower(phases: list[Phase], *, training: int) -> list[Phase]:
     return lowered
 
 
-def scale(phases: list[Phase], *, training: int, size: int) -> list[Phase]:
+def scale(
+    phases: list[Phase], *, training: int, size: int, group: int = 1
+) -> list[Phase]:
     """Fit phases made for ImageNet to ``training`` images on ``size`` ranks.
 
     An epoch keeps its number of updates as far as possible: the batches shrink as the
-    data, but each rank keeps a microbatch, of fewer images where there are too few.
+    data, but each rank keeps a microbatch, of fewer images where there are too few, and
+    the ranks can share whole groups of ``group`` microbatches.
     """
     fitted = []
     for epoch, batch, per_worker in phases:
-        images = min(per_worker, max(1, training // size))
-        wanted = max(round(batch * training / IMAGENET / images), size)
-        fits = max(1, training // images)
-        fitted.append(Phase(epoch, images * min(wanted, fits), images))
+        images = min(per_worker, max(1, training // (size * group)))
+        least = max(1, round(batch * training / IMAGENET / (images * group)))
+        wanted = next(n for n in count(least) if fits(n, group, size))
+        most = max(1, training // (images * group))
+        fitted.append(Phase(epoch, images * group * min(wanted, most), images))
     return fitted

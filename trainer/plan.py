@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from collectives import InvalidArgument
-from trainer import course, forecast, fusion, lr, phases, recipe, wire
+from trainer import course, forecast, fusion, groups, lr, phases, recipe, wire
 from trainer.fields import Reduction
 from trainer.phases import Phase
 from trainer.recipe import Recipe
@@ -49,7 +49,9 @@ def _fit_phases(settings: Settings, size: int, training: int) -> Settings:
     published = phases.of(values, size)
     if training < size or max(phase.batch for phase in published) <= training:
         return settings
-    fitted = phases.scale(published, training=training, size=size)
+    fitted = phases.scale(
+        published, training=training, size=size, group=values.bn.group
+    )
     return _with(settings, _in_phases(values, published, fitted))
 
 
@@ -136,7 +138,7 @@ def _allreduce(reduction: Reduction) -> str:
 def _shared(values: Recipe, phase: Phase, size: int) -> str:
     """Say who has how many images of an update."""
     if values.batch.phases:
-        share = phases.share(phase, size).text
+        share = groups.text(phase, values.bn, size)
         return f"{phase.workers} workers * {phase.per_worker} images ({share})"
     batch = values.batch
     return f"{size} ranks * {batch.per_worker} images * {batch.accumulation}"

@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         comm.close()
         return refuse(error, rank=comm.rank)
     code = 0 if run is None else execute(run)
+    for part in [] if run is None else run.spans.values():
+        part.close()
     comm.close()
     return code
 

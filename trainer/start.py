@@ -21,6 +21,7 @@ from trainer import (
     console,
     course,
     dataset,
+    groups,
     loader,
     lr,
     memory,
@@ -31,6 +32,7 @@ from trainer import (
     precision,
     recipe,
     resizing,
+    span,
     spot_check,
     state,
     trace,
@@ -167,7 +169,8 @@ def cut(settings: Settings, comm: Any, count: int) -> Sampler:
 
     Raises:
         InvalidArgument: an epoch does not fill the batch of a phase, or a batch asks
-            for a momentum that cannot be.
+            for a momentum that cannot be, or the ranks cannot share the groups of
+            batch normalisation.
     """
     batch = settings.recipe.batch
     images, times = batch.per_worker, batch.accumulation
@@ -183,7 +186,7 @@ def cut(settings: Settings, comm: Any, count: int) -> Sampler:
     )
     for phase in reversed(phases.of(settings.recipe, comm.size)):
         course.momentum(settings.recipe, phase)
-        sampler.set_batch(phase.batch, phase.per_worker)
+        groups.cut(sampler, phase, settings.recipe.bn)
     return sampler
 
 
@@ -214,6 +217,8 @@ def assemble(
     test_sampler = TestSampler(
         len(test), rank=comm.rank, size=comm.size, per_worker=values.batch.per_worker
     )
+    parts = phases.of(values, comm.size)
+    layouts = [groups.of(phase, values.bn, comm.size) for phase in parts]
     batches = feed(settings, place)
     return Training(
         comm=comm,
@@ -224,7 +229,7 @@ def assemble(
             network, values.optimizer, lars=values.lars, rmsprop=values.rmsprop
         ),
         reducer=reducer,
-        phases=phases.of(values, comm.size),
+        phases=parts,
         sampler=sampler,
         datasets=(training, test),
         batches=batches(training, sampler),
@@ -242,6 +247,7 @@ def assemble(
         interrupt=interrupt,
         stragglers=Stragglers(comm),
         ema=ema,
+        spans=span.split(comm, [layout.ranks for layout in layouts]),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainer import checkpoint, optim, recipe
+from trainer import checkpoint, groups, optim, recipe
 from trainer.averages import Averages
 from trainer.settings import Settings
 
@@ -80,14 +80,15 @@ def restore(run: Any, content: dict[str, Any]) -> None:
     run.epoch, run.step = position["epoch"], position["step"]
     run.samples_seen = position["samples_seen"]
     phase, sampler = run.phase, run.sampler
-    sampler.set_batch(phase.batch, phase.per_worker)
+    groups.cut(sampler, phase, run.settings.recipe.bn)
+    rows = sampler.batch // sampler.per_worker
     parts = [(run.model, run.averages, content)]
     if run.ema is not None:
         stored = content.get("ema", content)
         parts.append((run.ema.model, run.ema.averages, stored))
     for model, averages, stored in parts:
         model.load_state_dict(stored["model"])
-        averages.restore(stored["buffers"], workers=sampler.workers, of=phase.workers)
+        averages.restore(stored["buffers"], workers=sampler.workers, of=rows)
     optim.restore(run.optimizer, content["optimizer"])
     run.precision.load_state_dict(content.get("scaler", {}))
     run.reducer.restore(content["order"])

@@ -5,7 +5,7 @@ from math import isfinite
 from typing import Any
 
 from collectives import InvalidArgument, algorithms
-from trainer import adapter, console, dataset, missing, recipe
+from trainer import adapter, console, dataset, recipe
 from trainer.fields import CHOICES
 from trainer.recipe import Recipe
 
@@ -32,14 +32,13 @@ def check(settings: Any) -> None:
     check_gpu(settings)
     check_files(settings)
     check_numbers(settings)
+    check_norm(settings.recipe)
     check_rate(settings.recipe)
     check_optimizer(settings.recipe)
     check_weights(settings.recipe)
     check_ramp(settings.recipe)
     adapter.named(settings.log)
     console.check(settings.progress)
-    if not settings.dry_run:
-        missing.check(settings.name, settings.recipe)
 
 
 def check_choices(settings: Any) -> None:
@@ -115,6 +114,7 @@ def check_numbers(settings: Any) -> None:
         "--noise_scale.reference_batch": (values.noise_scale.reference_batch, 1),
         "--bn.group": (values.bn.group, 1),
         "--bn.ghost": (values.bn.ghost, 0),
+        "--bn.recompute_batches": (values.bn.recompute_batches, 1),
         "--first-bucket-bytes": (settings.first_bucket_bytes, 1),
         "--switch-bytes": (values.reduction.switch_bytes, 0),
         "--bucket-bytes": (settings.bucket_bytes, 1),
@@ -130,6 +130,16 @@ def check_numbers(settings: Any) -> None:
     for flag, (value, least) in at_least.items():
         if value < least:
             raise InvalidArgument(f"{flag}: got {value}, expected at least {least}")
+
+
+def check_norm(values: Recipe) -> None:
+    """Refuse groups of workers that normalise in parts."""
+    if values.bn.group > 1 and values.bn.ghost:
+        raise InvalidArgument(
+            f"--bn.ghost: got {values.bn.ghost} with --bn.group {values.bn.group}; "
+            "statistics are of a part of a worker's images or of several workers': "
+            "set --bn.ghost 0 or --bn.group 1"
+        )
 
 
 def check_rate(values: Recipe) -> None:

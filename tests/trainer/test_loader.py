@@ -26,9 +26,17 @@ class Fails:
         return torch.zeros(3, 2, 2), os.getpid()
 
 
-def load(*, count=20, workers=2):
+class Numbers:
+    """Images whose label is their number."""
+
+    def __getitem__(self, key):
+        return torch.zeros(3, 2, 2), key[1]
+
+
+def load(images=None, *, count=20, workers=2):
     sampler = Sampler(count, rank=0, size=1, per_worker=1, seed=1)
-    return loader.load(Fails(), sampler, workers=workers, place=Place())
+    images = Fails() if images is None else images
+    return loader.load(images, sampler, workers=workers, place=Place())
 
 
 @pytest.fixture
@@ -52,6 +60,14 @@ def test_processes_end_when_asked_to(started):
     assert len(list(batches)) == 5 and len(started()) == 2
     batches.close()
     assert not started()
+
+
+def test_an_epoch_that_is_given_up_leaves_nothing_to_the_next():
+    batches = load(Numbers())
+    whole = [int(label) for _, label in batches]
+    begun = iter(batches)
+    assert [int(next(begun)[1]) for _ in range(3)] == whole[:3]
+    assert [int(label) for _, label in batches] == whole
 
 
 def test_an_exception_comes_from_the_process_and_the_processes_end(started):
