@@ -6,22 +6,15 @@
 `run` does the same within a program.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
-from collectives import (
-    Communicator,
-    InvalidArgument,
-    UnsupportedTopology,
-    abort_on_exception,
-    gpu,
-)
+from collectives import Communicator, gpu
 
 from . import against, elements, files, plot, report
-from .command import WrongUsage, refuse, unwritable
+from .command import WrongUsage, launched, unwritable
 from .options import TIMEOUT_S, Options, parse
 from .place import HOST, Gpu
 from .row import Row
@@ -141,28 +134,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     0: all is well.  1: a result was wrong.  2: the command cannot be obeyed.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        options = parse(arguments)
-    except WrongUsage as error:
-        return refuse(error, NAME)
-    abort_on_exception()
-    if options.device == "cuda":
-        gpu.claim()  # some MPI libraries look for the current GPU when they begin
-    from mpi4py import MPI
-
-    try:
-        return carry_out(options, arguments, MPI.COMM_WORLD)
-    except (InvalidArgument, UnsupportedTopology, WrongUsage) as error:
-        return refuse(error, NAME)  # raised by all ranks
+    return launched(NAME, parse, carry_out, arguments)
 
 
-def carry_out(options: Options, arguments: list[str], world: Any) -> int:
+def carry_out(options: Options, command: list[str], world: Any) -> int:
     """Measure, show, and write the files; return the exit code."""
     old, problem = world.bcast(prepare(options) if world.rank == 0 else None)
     if problem is not None:
         raise WrongUsage(problem)
-    command = [*NAME.split(), *arguments]
     result = run(options, world, command=command, show=partial(print, flush=True))
     if world.rank == 0:
         if options.json:

@@ -5,7 +5,6 @@ returns the call that leaves the reduction of all ranks' ``x`` in ``out``, which
 ``x``.  All baselines make the mean from the sum, and divide it themselves.
 """
 
-import platform
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from collectives import aware, host
+from collectives import aware, gpu, host
 
 from .elements import tensor
 from .options import TIMEOUT_S
@@ -166,20 +165,16 @@ def nccl_group(dist: Any, mpi: Any) -> Iterator[Any]:
     import cupy
     import torch
 
-    problem = seat = None
+    problem = None
     if not torch.cuda.is_available():
         problem = f"torch {torch.__version__} sees no GPU"
     elif not dist.is_nccl_available():
         problem = f"torch {torch.__version__} is built without NCCL"
-    else:
-        here = cupy.cuda.Device()
-        torch.cuda.set_device(here.id)
-        seat = platform.node(), here.pci_bus_id
-    seats = mpi.allgather((seat, problem))
-    for _, text in seats:
+    for text in mpi.allgather(problem):
         if text is not None:
             raise NotSupported(text)
-    if len({seat for seat, _ in seats}) < mpi.size:
+    here = gpu.claim(int(cupy.cuda.Device().id))  # for torch, too
+    if gpu.wrong(mpi.allgather(here), share=False):
         raise NotSupported("NCCL takes one rank a GPU, some ranks share one")
     group = dist.new_group(backend="nccl", timeout=LIMIT)
     try:

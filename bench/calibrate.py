@@ -24,19 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from collectives import (
-    Communicator,
-    InvalidArgument,
-    Link,
-    Machine,
-    abort_on_exception,
-    host,
-    pingpong,
-)
+from collectives import Communicator, Link, Machine, host, pingpong
 
 from . import fitting
 from .allreduce import silent
-from .command import Parser, WrongUsage, parse_size, refuse, unwritable
+from .command import Parser, WrongUsage, check_writable, launched, parse_size
 from .measure import Entry, race
 from .options import Options
 
@@ -175,26 +167,14 @@ def addition(mpi: Any) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 2 if it cannot be obeyed."""
-    try:
-        options = parser().parse_args(arguments)
-    except WrongUsage as error:
-        return refuse(error, NAME)
-    abort_on_exception()
-    from mpi4py import MPI
-
-    try:
-        return carry_out(options, MPI.COMM_WORLD)
-    except (InvalidArgument, WrongUsage) as error:
-        return refuse(error, NAME)  # raised by all ranks
+    return launched(NAME, parser().parse_args, carry_out, arguments)
 
 
-def carry_out(options: argparse.Namespace, world: Any) -> int:
+def carry_out(options: argparse.Namespace, command: list[str], world: Any) -> int:
     """Measure, show, and write the file."""
-    problem = world.bcast(unwritable(options.output) if world.rank == 0 else None)
-    if problem is None and world.size == 1:
-        problem = "one rank has no links: start two or more, mpirun -np 2 ..."
-    if problem is not None:
-        raise WrongUsage(problem)
+    check_writable(world, options.output)
+    if world.size == 1:
+        raise WrongUsage("one rank has no links: start two or more, mpirun -np 2 ...")
     show = partial(print, flush=True) if world.rank == 0 else silent
     with Communicator(world, tuned="off") as comm:
         machine = run(world, comm, options.max, show)

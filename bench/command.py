@@ -1,12 +1,22 @@
-"""Command: what all commands of the benchmark do alike: read sizes, refuse, write."""
+"""Command: what all commands of the benchmark do alike: begin, read sizes, refuse."""
 
 import argparse
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
+from collectives import (
+    InvalidArgument,
+    UnsupportedTopology,
+    WrongResult,
+    abort_on_exception,
+    gpu,
+)
+
+T = TypeVar("T")
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -40,6 +50,38 @@ def parse_size(text: str) -> int:
     return int(match[1]) * UNITS[match[2]]
 
 
+def launched(
+    name: str,
+    parse: Callable[[list[str]], T],
+    carry_out: Callable[[T, list[str], Any], int],
+    arguments: list[str] | None = None,
+) -> int:
+    """Carry out a command line on all ranks; return the exit code.
+
+    ``parse`` reads the arguments, by default those of the process, without MPI;
+    ``carry_out`` gets what it returns, the whole command and COMM_WORLD.  The code is
+    that of ``carry_out``, 1 if it finds a wrong result, 2 if it cannot obey: that is
+    raised by all ranks, and told once.  Any other error ends the job.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = parse(arguments)
+    except WrongUsage as error:
+        return refuse(error, name)
+    abort_on_exception()
+    if getattr(options, "device", "cpu") == "cuda":
+        gpu.claim()  # some MPI libraries look for the current GPU when they begin
+    from mpi4py import MPI
+
+    try:
+        return carry_out(options, [*name.split(), *arguments], MPI.COMM_WORLD)
+    except WrongResult as error:
+        refuse(error, name)
+        return 1
+    except (InvalidArgument, UnsupportedTopology, WrongUsage) as error:
+        return refuse(error, name)
+
+
 def refuse(error: Exception, name: str) -> int:
     """Say once, on rank 0, what all ranks have found wrong; return the exit code."""
     try:
@@ -53,6 +95,17 @@ def refuse(error: Exception, name: str) -> int:
     if world is not None:
         world.Barrier()  # a launcher may end the others when the first one leaves
     return 2
+
+
+def check_writable(world: Any, *paths: str | None) -> None:
+    """Check the files that rank 0 is to write; all ranks call it.
+
+    Raises:
+        WrongUsage: on all ranks, if one cannot be written.
+    """
+    problem = world.bcast(unwritable(*paths) if world.rank == 0 else None)
+    if problem is not None:
+        raise WrongUsage(problem)
 
 
 def unwritable(*paths: str | None) -> str | None:

@@ -10,7 +10,6 @@ nothing left to do until it has nothing left again: within a block the host queu
 updates ahead of the device, as in a real training, and nobody looks at a loss.
 """
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,17 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from collectives import (
-    Communicator,
-    InvalidArgument,
-    UnsupportedTopology,
-    abort_on_exception,
-    gpu,
-)
+from collectives import Communicator, gpu
 
 from . import compare_report as report
 from .baselines import NotSupported
-from .command import WrongUsage, refuse, unwritable
+from .command import WrongUsage, check_writable, launched
 from .compare_options import Options, parse
 from .measure import turns
 from .options import TIMEOUT_S
@@ -123,29 +116,12 @@ def main(arguments: list[str] | None = None) -> int:
 
     0: all is well.  1: ours does not train as DDP.  2: it cannot be obeyed.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        options = parse(arguments)
-    except WrongUsage as error:
-        return refuse(error, NAME)
-    abort_on_exception()
-    if options.device == "cuda":
-        gpu.claim()  # some MPI libraries look for the current GPU when they begin
-    from mpi4py import MPI
-
-    try:
-        return carry_out(options, arguments, MPI.COMM_WORLD)
-    except (InvalidArgument, UnsupportedTopology, WrongUsage) as error:
-        return refuse(error, NAME)  # raised by all ranks
+    return launched(NAME, parse, carry_out, arguments)
 
 
-def carry_out(options: Options, arguments: list[str], world: Any) -> int:
+def carry_out(options: Options, command: list[str], world: Any) -> int:
     """Train, show, and write the file; return the exit code."""
-    problem = unwritable(options.json) if world.rank == 0 else None
-    problem = world.bcast(problem)
-    if problem is not None:
-        raise WrongUsage(problem)
-    command = [*NAME.split(), *arguments]
+    check_writable(world, options.json)
     about, rows = run(options, world, command=command)
     if world.rank == 0:
         print(report.table(about, rows, options.tolerance), flush=True)

@@ -7,24 +7,17 @@
 ranks measure at once.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from collectives import (
-    Communicator,
-    InvalidArgument,
-    UnsupportedTopology,
-    abort_on_exception,
-    gpu,
-)
+from collectives import Communicator, gpu
 
 from . import device_memory, device_paths, files
 from . import device_report as report
 from .allreduce import silent
-from .command import Parser, WrongUsage, refuse, unwritable
+from .command import Parser, WrongUsage, check_writable, launched
 from .options import TIMEOUT_S, parse_sizes
 from .options import Options as Repetitions
 from .place import Gpu
@@ -115,32 +108,27 @@ def measured(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 2 if it cannot be obeyed."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        options = Options(**vars(parser().parse_args(arguments)))
-    except WrongUsage as error:
-        return refuse(error, NAME)
-    abort_on_exception()
-    gpu.claim()  # some MPI libraries look for the current GPU when they begin
-    from mpi4py import MPI
-
-    try:
-        return carry_out(options, arguments, MPI.COMM_WORLD)
-    except (InvalidArgument, UnsupportedTopology, WrongUsage) as error:
-        return refuse(error, NAME)  # raised by all ranks
+    return launched(NAME, parse, carry_out, arguments)
 
 
-def carry_out(options: Options, arguments: list[str], world: Any) -> int:
+def carry_out(options: Options, command: list[str], world: Any) -> int:
     """Measure, show, and write the file."""
-    problem = world.bcast(unwritable(options.json) if world.rank == 0 else None)
-    if problem is not None:
-        raise WrongUsage(problem)
+    check_writable(world, options.json)
     show = partial(print, flush=True) if world.rank == 0 else silent
-    command = [*NAME.split(), *arguments]
     about, rates = run(options, world, command=command, show=show)
     if world.rank == 0 and options.json:
         files.write_json(options.json, about, rates)
     return 0
+
+
+def parse(arguments: list[str]) -> Options:
+    """Read the command line.
+
+    Raises:
+        WrongUsage: it has a mistake.
+        SystemExit: it asks for help.
+    """
+    return Options(**vars(parser().parse_args(arguments)))
 
 
 def parser() -> Parser:

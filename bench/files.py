@@ -13,7 +13,6 @@ from .row import PERCENTILES, Row
 NEEDED = {field.name for field in fields(Row) if field.default is MISSING}
 KNOWN = {field.name for field in fields(Row)}
 TEXTS = {"algorithm", "dtype", "op"}
-NUMBERS = {"size", "count", "time_us", "algbw", "busbw"}
 MAYBE = {"wrong", "ratio", "roof", "device_us"}
 META: dict[str, type] = {  # what others rely on, where it is there
     **dict.fromkeys(("layout", "date", "buffers"), str),

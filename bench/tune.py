@@ -8,33 +8,32 @@ programs that reduce half types have it, and its kernels add them.
 """
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from collectives import (
-    Choice,
-    CollectiveError,
-    Communicator,
-    WrongResult,
-    abort_on_exception,
-    host,
-    tuned,
-)
+from collectives import Choice, Communicator, host, tuned
 
 from . import ranges
 from .allreduce import silent
-from .command import Parser, WrongUsage, parse_size, refuse, unwritable
+from .command import Parser, WrongUsage, launched, parse_size, unwritable
 from .contest import Contest
 from .options import Options
 
 NAME = "python -m bench.tune"
 MEASURED = {"float32": "float32", "half": "float16"}  # the type that stands for a class
+
+
+class Asked(NamedTuple):
+    """What the command line says: what to measure, and where the table goes."""
+
+    options: Options
+    output: str | None
+    kinds: tuple[str, ...]  # classes of types
 
 
 def run(
@@ -79,31 +78,12 @@ def main(arguments: list[str] | None = None) -> int:
 
     0: the table is written.  1: a result was wrong.  2: it cannot be obeyed.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        options, output, kinds = parse(arguments)
-    except WrongUsage as error:
-        return refuse(error, NAME)
-    abort_on_exception()
-    from mpi4py import MPI
-
-    try:
-        return carry_out(options, output, kinds, arguments, MPI.COMM_WORLD)
-    except WrongResult as error:
-        refuse(error, NAME)
-        return 1
-    except (CollectiveError, WrongUsage) as error:
-        return refuse(error, NAME)  # raised by all ranks
+    return launched(NAME, parse, carry_out, arguments)
 
 
-def carry_out(
-    options: Options,
-    output: str | None,
-    kinds: Sequence[str],
-    arguments: list[str],
-    world: Any,
-) -> int:
+def carry_out(asked: Asked, command: list[str], world: Any) -> int:
     """Measure, show, and write the table."""
+    options, output, kinds = asked
     with Communicator(world, tuned=tuned.OFF) as comm:
         layout = comm.topology.layout
     path = output or tuned.default_path(layout, host.library())
@@ -132,7 +112,7 @@ def carry_out(
             layout,
             host.library(),
             host.processor(),
-            command=" ".join(["mpirun -np", str(world.size), NAME, *arguments]),
+            command=" ".join(["mpirun -np", str(world.size), *command]),
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             lines=lines,
         )
@@ -150,8 +130,8 @@ def unwritable_table(path: str) -> str | None:
     return unwritable(path)
 
 
-def parse(arguments: list[str]) -> tuple[Options, str | None, tuple[str, ...]]:
-    """Read the command line: what to measure, path of the table, classes of types.
+def parse(arguments: list[str]) -> Asked:
+    """Read the command line.
 
     Raises:
         WrongUsage: it has a mistake.
@@ -178,7 +158,7 @@ def parse(arguments: list[str]) -> tuple[Options, str | None, tuple[str, ...]]:
     if quick:
         usual = {"max": 1 << 20, "factor": 16, "iters": 5}
     given = usual | {key: value for key, value in given.items() if value is not None}
-    return Options((), **given), output, (kind,) if kind else tuned.CLASSES
+    return Asked(Options((), **given), output, (kind,) if kind else tuned.CLASSES)
 
 
 if __name__ == "__main__":

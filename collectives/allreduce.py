@@ -44,7 +44,7 @@ class Allreduce(NamedTuple):
     kind: Kind
 
 
-def prepare_allreduce(
+def allreduce(
     end: Endpoint,
     x: Any,
     op: str = "sum",
@@ -56,7 +56,7 @@ def prepare_allreduce(
     wire: str | None = None,
     deterministic: bool = False,
 ) -> Allreduce:
-    """Check the arguments."""
+    """Check the arguments; what is wrong with them is told under this name."""
     array = as_array(x)
     result = output_for(array, out)
     if out is not None and same_memory(result.data, array.data):
@@ -147,10 +147,10 @@ def planned(
     return Kind(signature, code, reduction, plans, job, few, card)
 
 
-def allreduce(end: Endpoint, x: Any, op: str, out: Any, **options: Any) -> Any:
+def perform(end: Endpoint, x: Any, op: str, out: Any, **options: Any) -> Any:
     """Combine on all ranks."""
     call = yield from end.prepared(
-        "allreduce", lambda: prepare_allreduce(end, x, op, out=out, **options)
+        "allreduce", lambda: allreduce(end, x, op, out=out, **options)
     )
     yield from run_allreduce(end, call)
     return call.out.value if out is None else out
@@ -256,17 +256,3 @@ def by_library(
     end.library.allreduce(x, out, reduction.op)
     if reduction.after != 1.0:
         ops.scale(reduction.work, out, reduction.after)
-
-
-def run_planned(end: Endpoint, call: Allreduce) -> Operation:
-    """Carry out an allreduce on which all ranks have agreed some time ago.
-
-    The MPI library's own blocks without a deadline: so all ranks must have come.
-    """
-    x, out, kind = call
-    plan = kind.plans[0]
-    if kind.card or plan is None or plan.native:
-        yield from run_allreduce(end, call)
-        return
-    end.doing = f"planned {kind.signature}"
-    yield from step_by_step(end, kind.reduction, plan, x.data, out.data)

@@ -14,24 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from . import allreduce, aware, host, objects, operations, tuned
+from . import allreduce, objects, operations, quick, tuned
 from .agreement import digest
-from .allreduce import (
-    Allreduce,
-    Kind,
-    at_once,
-    prepare_allreduce,
-    run_planned,
-    together,
-)
+from .allreduce import Kind, at_once, together
 from .arrays import dtype_named
-from .device_side import OVERLAPS
-from .endpoint import Endpoint, Operation, detect
-from .errors import InvalidArgument, UnsupportedTopology
+from .device_side import checked
+from .endpoint import Endpoint, Operation
+from .errors import InvalidArgument
 from .explain import explain
+from .layout import arranged
 from .machine import Machine
 from .once import on_rank_0
-from .select import Call
+from .persistent import PersistentAllreduce
+from .select import Call, known
 from .topology import Topology
 from .work import Lane, Work
 
@@ -135,13 +130,13 @@ class Communicator:
             RankFailed: another rank died, and the MPI library could tell.
         """
         if prescale is postscale is ONE and wire is None and deterministic is False:
-            known = self._known(x, op, out, algorithm)
-            if known is not None:
-                out, kind, flat, goal = known
+            found = quick.known(self._end, x, op, out, algorithm)
+            if found is not None:
+                out, kind, flat, goal = found
                 self._together(kind, flat, goal)
                 return out
         return self._block(
-            allreduce.allreduce(
+            allreduce.perform(
                 self._end,
                 x,
                 op,
@@ -162,7 +157,7 @@ class Communicator:
 
         An error is raised by ``wait()``, and logged where nobody waits.
         """
-        return self._start(allreduce.allreduce(self._end, x, op, out, **options), x)
+        return self._start(allreduce.perform(self._end, x, op, out, **options), x)
 
     def reduce_scatter(
         self, x: Any, op: str = "sum", *, algorithm: str = "ring"
@@ -207,9 +202,11 @@ class Communicator:
         )
         return gathered
 
-    def plan(self, x: Any, op: str = "sum", **options: Any) -> "PersistentAllreduce":
+    def plan(self, x: Any, op: str = "sum", **options: Any) -> PersistentAllreduce:
         """Agree once on an in-place `allreduce` of ``x``, to run it many times."""
-        return PersistentAllreduce(self, x, op, options)
+        return PersistentAllreduce(
+            self._end, x, op, options, block=self._block, start=self._start
+        )
 
     def empty(
         self,
@@ -300,37 +297,6 @@ class Communicator:
         if error is None:
             self.close()
 
-    def _known(
-        self, x: Any, op: str, out: Any, algorithm: str
-    ) -> tuple[np.ndarray, Kind, np.ndarray, np.ndarray] | None:
-        """Look a call on NumPy arrays up that is as an earlier one, on one node.
-
-        Return the output, the kind of the call, and both arrays flat; None where
-        something needs a closer look.
-        """
-        if type(x) is not np.ndarray:
-            return None
-        dtype = x.dtype
-        try:
-            kind = self._end.quick.get((dtype, x.size, op, algorithm))
-            if kind is None or not x.flags.c_contiguous:
-                return None
-            if out is None:
-                out = np.empty(x.shape, dtype)
-        except (TypeError, MemoryError):  # the other ranks shall hear of it
-            return None
-        flat = x if x.ndim == 1 else x.reshape(-1)
-        if out is x:
-            return (x, kind, flat, flat) if x.flags.writeable else None
-        if type(out) is not np.ndarray or not out.flags.carray:
-            return None
-        if out.size != x.size or out.dtype is not dtype:
-            return None
-        owned = x.base is None and out.base is None
-        if not owned and np.may_share_memory(x, out):
-            return None
-        return out, kind, flat, out if out.ndim == 1 else out.reshape(-1)
-
     def _together(self, kind: Kind, x: np.ndarray, out: np.ndarray) -> None:
         """Reduce flat ``x`` into ``out``, on one node."""
         end, lane = self._end, self._lane
@@ -355,80 +321,3 @@ class Communicator:
     def _start(self, operation: Operation, x: Any = None) -> Work:
         result: list[Any] = []
         return self._lane.submit(self._end.steps(x, operation, result), result)
-
-
-def checked(gpu_transport: str, overlap: str) -> tuple[str, str]:
-    """Check how device arrays shall travel.
-
-    Raises:
-        InvalidArgument: not one of the choices.
-    """
-    for name, asked, choices in (
-        ("gpu_transport", gpu_transport, aware.CHOICES),
-        ("overlap", overlap, OVERLAPS),
-    ):
-        if asked not in choices:
-            raise InvalidArgument(f"{name}={asked!r}: choose from {', '.join(choices)}")
-    return gpu_transport, overlap
-
-
-def arranged(
-    parent: Any, topology: Topology | None, grid: tuple[int, int] | None
-) -> Topology:
-    """Return the topology asked for, or detected, under its grid.
-
-    Raises:
-        UnsupportedTopology: on all ranks, if one rank's does not fit.
-    """
-    problem = None
-    try:
-        found = detect(parent) if topology is None else topology
-        found = found.with_grid(grid)
-        if found.size != parent.size:
-            problem = (
-                f"topology of {found.size} ranks for a communicator of {parent.size}"
-            )
-    except UnsupportedTopology as error:
-        problem = str(error)
-    for rank, text in enumerate(parent.allgather(problem)):
-        if text is not None:
-            raise UnsupportedTopology(f"{text} (rank {rank})")
-    return found
-
-
-def known(
-    machine: Machine | str, asked: str | None, topology: Topology
-) -> tuple[Machine, tuned.Found]:
-    """Return what ``auto`` goes by: a machine, and a table if there is one."""
-    if isinstance(machine, str):
-        machine = Machine.load(machine)
-    here = topology.layout, host.library(), host.processor()
-    return machine, tuned.find(asked, *here)
-
-
-class PersistentAllreduce:
-    """An in-place allreduce of one array, agreed on once, run many times.
-
-    Only its first agreement compares arguments: all must run it in the same order.
-    """
-
-    def __init__(
-        self, comm: Communicator, x: Any, op: str, options: dict[str, Any]
-    ) -> None:
-        """Check the arguments and agree on them."""
-        self.comm, self.x, end = comm, x, comm._end
-
-        def prepare() -> tuple[str, Allreduce]:
-            call = prepare_allreduce(end, x, op, out=x, **options)
-            return call.kind.signature, call
-
-        self.call: Allreduce = comm._block(end.agreed("plan", prepare), x)
-
-    def run(self) -> Any:
-        """Reduce the array in place, and return it."""
-        self.comm._block(run_planned(self.comm._end, self.call), self.x)
-        return self.x
-
-    def start(self) -> Work:
-        """Start to reduce the array in place."""
-        return self.comm._start(run_planned(self.comm._end, self.call), self.x)

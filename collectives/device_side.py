@@ -130,3 +130,18 @@ class DeviceSide:
                     time.sleep(1e-4)
         if self.engine is not None:
             self.engine.close()
+
+
+def checked(gpu_transport: str, overlap: str) -> tuple[str, str]:
+    """Check how device arrays shall travel.
+
+    Raises:
+        InvalidArgument: not one of the choices.
+    """
+    for name, asked, choices in (
+        ("gpu_transport", gpu_transport, aware.CHOICES),
+        ("overlap", overlap, OVERLAPS),
+    ):
+        if asked not in choices:
+            raise InvalidArgument(f"{name}={asked!r}: choose from {', '.join(choices)}")
+    return gpu_transport, overlap

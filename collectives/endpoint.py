@@ -89,6 +89,8 @@ class Endpoint:
 
     def share(self) -> None:
         """Share the memory of the node; the ranks have agreed on the topology."""
+        from .transports.shm import share
+
         self.shared = share(self.mpi, self.topology)
         self.alone = self.shared is not None and len(self.topology.nodes) == 1
         self.agreement.board = self.shared.board if self.alone else None
@@ -193,7 +195,7 @@ class Endpoint:
             yield from self.agree(name, type(error)(f"{name}: {error}"))
             raise
         except Exception as error:  # alone this rank would leave the others waiting
-            text = f"{name}: {type(error).__name__}: {error}".replace("prepare_", "")
+            text = f"{name}: {type(error).__name__}: {error}"
             yield from self.agree(name, InvalidArgument(text))
             raise
 
@@ -277,45 +279,3 @@ class Endpoint:
         if self.rank == 0 and text not in self.told:
             self.told.add(text)
             log.info(text)
-
-
-def share(mpi: Any, topology: Topology) -> Any:
-    """Return the shared-memory engine of this rank's node; None if it has none.
-
-    All ranks have one, or none has: their schedules must agree on group calls.
-    """
-    from mpi4py import MPI
-
-    from .transports.shm import NEEDED, Shared
-    from .transports.window import room
-
-    group = topology.node(mpi.rank)
-    alone = all(len(node) == 1 for node in topology.nodes)
-    node = mpi.Split(topology.node_of[mpi.rank], group.index(mpi.rank))
-    host = node.Split_type(MPI.COMM_TYPE_SHARED)
-    together = host.size == node.size
-    host.Free()
-    if mpi.allreduce(not alone and together and room(node, NEEDED), MPI.LAND):
-        cores = set[int]().union(*node.allgather(os.sched_getaffinity(0)))
-        crowded = node.size > len(cores)
-        return Shared(node, group, crowded)
-    node.Free()
-    return None
-
-
-def detect(mpi: Any) -> Topology:
-    """Find out which ranks share memory; ``COLLECTIVES_NODES`` overrules.
-
-    Raises:
-        UnsupportedTopology: the variable does not fit the number of ranks.
-    """
-    from mpi4py import MPI
-
-    node = mpi.Split_type(MPI.COMM_TYPE_SHARED)
-    leader = node.bcast(mpi.rank, root=0)
-    node.Free()
-    hosts = [str(rank) for rank in mpi.allgather(leader)]
-    pretended = os.environ.get("COLLECTIVES_NODES")  # it may be set on some ranks only
-    return (
-        Topology.parse(pretended, mpi.size) if pretended else Topology.from_hosts(hosts)
-    )

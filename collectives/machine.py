@@ -167,5 +167,16 @@ PRESETS = {
             source="a processor core over shared memory, and 10 GbE: chosen by us, "
             "replaced by what is measured where that exists",
         ),
+        Machine(
+            "tencent",
+            intra=Link(5.7e-6, 1 / 12e9),
+            inter=Link(6.6e-6, 1 / 12.5e9),
+            gamma=3 / 500e9,
+            shared=True,
+            local=8,
+            source="Jia et al. 2018: P40 on PCIe 3 (12 GB/s), one 100 GbE (12.5 GB/s); "
+            "8 GPUs a node, NCCL 2.5.6's latencies and 500 GB/s of memory: chosen by "
+            "us",
+        ),
     )
 }

@@ -9,12 +9,12 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from . import algorithms
+from . import algorithms, host
 from .choice import Choice
 from .errors import InvalidArgument, UnsupportedTopology
 from .machine import Machine
 from .topology import Topology
-from .tuned import Table
+from .tuned import Found, Table, find
 
 DETERMINISTIC = "rank_order"
 NATIVE = "native"
@@ -47,6 +47,16 @@ class Ranking(NamedTuple):
 
     candidates: tuple[tuple[float, Choice], ...]
     measured_at: int | None = None  # bytes; None: predicted
+
+
+def known(
+    machine: Machine | str, asked: str | None, topology: Topology
+) -> tuple[Machine, Found]:
+    """Return what ``auto`` goes by: a machine, and a table if there is one."""
+    if isinstance(machine, str):
+        machine = Machine.load(machine)
+    here = topology.layout, host.library(), host.processor()
+    return machine, find(asked, *here)
 
 
 @lru_cache(maxsize=1024)

@@ -28,3 +28,21 @@ def pytest_runtest_call(item):
         return (yield)
     except UnsupportedTopology as refusal:
         pytest.skip(str(refusal))
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Return a stand-in for a GPU; ``import cupy`` finds it."""
+    import fake_cupy
+
+    made = fake_cupy.Gpu()
+    fake_cupy.install(monkeypatch, made)
+    return made
+
+
+@pytest.fixture(params=["cupy", "nccl4py"])
+def library(gpu, monkeypatch, request):
+    """Return a stand-in for NCCL, which a package calls."""
+    import fake_nccl
+
+    return fake_nccl.install(monkeypatch, gpu, request.param)

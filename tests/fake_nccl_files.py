@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
-import fake_nccl
+import fake_libnccl
 import numpy as np
-from fake_nccl import Turn, merge
+from fake_gpu import merge
+from fake_libnccl import Turn
 
 
-class Meeting(fake_nccl.Meeting):
+class Meeting(fake_libnccl.Meeting):
     """A launch whose other ranks are other processes."""
 
     def __init__(self, member):
@@ -51,7 +52,7 @@ class Meeting(fake_nccl.Meeting):
             call.receive(given, me)
 
 
-class Library(fake_nccl.Library):
+class Library(fake_libnccl.Library):
     """libnccl of one process; ``folder`` is that of all."""
 
     def __init__(self, gpu, folder):

@@ -5,12 +5,18 @@ meet those of the ranks that are still in the last.
 """
 
 import faulthandler
+import os
 import sys
+import tempfile
 import time
 
 import pytest
 
 DEADLINE_S = 60.0  # for the slowest rank to end a test, after the fastest has
+
+# A rank's own: in one that is shared, ranks remove what others are removing, and fail.
+FOLDER = tempfile.TemporaryDirectory(prefix="rank-", ignore_cleanup_errors=True)
+os.environ["PYTEST_DEBUG_TEMPROOT"] = FOLDER.name
 
 
 @pytest.fixture(scope="session")

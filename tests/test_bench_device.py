@@ -12,7 +12,7 @@ from bench.command import WrongUsage
 from bench.device_report import Rate
 from bench.options import Options
 from bench.place import HOST, Gpu
-from collectives import arrays, kernels
+from collectives import arrays
 
 
 class NoMessages:
@@ -84,7 +84,6 @@ SECONDS = {
 
 @pytest.mark.parametrize("dtype", device_memory.DTYPES)
 def test_kernels_that_are_measured_do_something(gpu, dtype):
-    kernels.kernel.cache_clear()
     a, b = (fake_cupy.empty(5, elements.storage(dtype)) for _ in range(2))
     a.set(elements.encode(dtype, np.full(5, 3.0)))
     calls, found = device_memory.calls(arrays.DTYPES[dtype], a, b), []

@@ -18,7 +18,8 @@ LAYERS = [
     "world proof verify simulate show",
     "device arrays kernels ops scratch reduction transports plan mapped",
     "patience executor work select agreement watch device_side endpoint operations "
-    "objects choice host once tuned explain allreduce aware pingpong gpu",
+    "objects choice host once tuned explain allreduce aware pingpong gpu layout quick "
+    "persistent",
     "communicator",
     "frameworks testing doctor",
 ]

@@ -7,7 +7,7 @@ import fake_cupy
 import fake_nccl
 import numpy as np
 import pytest
-from fake_cupy import Gpu, Race
+from fake_cupy import Race
 from fake_wire import Aware, Watched
 from network import Network, run
 
@@ -25,16 +25,6 @@ from collectives.transports.staged import Staged
 ALGORITHMS = [n for n in algorithms.names() if n not in ("native", "shared")]
 LEVELS = ("hierarchical", "pipelined", "pipelined_torus2d", "split_rail")
 SEEDS = range(5)
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    from collectives import kernels
-
-    kernels.kernel.cache_clear()
-    made = Gpu()
-    fake_cupy.install(monkeypatch, made)
-    return made
 
 
 def contribution(rank, count, dtype=np.float32):
@@ -154,15 +144,10 @@ def test_memory_given_to_mpi_too_early_is_found_out(gpu, monkeypatch):
             allreduce(gpu, "ring", 3, 100, seed, direct=True)
 
 
-@pytest.fixture(params=["cupy", "nccl4py"])
-def engine(gpu, monkeypatch, request):
-    return fake_nccl.install(monkeypatch, gpu, request.param)
-
-
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("p", [2, 4, 6])
 @pytest.mark.parametrize("algorithm", [*LEVELS, "shared"])
-def test_nodes_with_nccl_are_in_order_and_right(gpu, engine, algorithm, p, in_place):
+def test_nodes_with_nccl_are_in_order_and_right(gpu, library, algorithm, p, in_place):
     for seed, count in zip(SEEDS, (1, 7, 50, 100, 333), strict=True):
         expected = sum(contribution(rank, count) for rank in range(p))
         for found in allreduce(
@@ -171,7 +156,7 @@ def test_nodes_with_nccl_are_in_order_and_right(gpu, engine, algorithm, p, in_pl
             np.testing.assert_array_equal(found, expected)
 
 
-def test_the_pipeline_has_several_segments_under_way(gpu, engine, monkeypatch):
+def test_the_pipeline_has_several_segments_under_way(gpu, library, monkeypatch):
     monkeypatch.setattr(pipelined, "SEGMENT", 40)
     for seed in SEEDS:
         expected = sum(contribution(rank, 333) for rank in range(6))
@@ -182,7 +167,7 @@ def test_the_pipeline_has_several_segments_under_way(gpu, engine, monkeypatch):
 @pytest.mark.parametrize("overlap", ["staged", "off"])
 @pytest.mark.parametrize("algorithm", ["pipelined", "pipelined_torus2d"])
 def test_nccl_and_messages_meet_unless_they_may_not(
-    gpu, engine, monkeypatch, algorithm, overlap
+    gpu, library, monkeypatch, algorithm, overlap
 ):
     monkeypatch.setattr(pipelined, "SEGMENT", 40)
     together = set()

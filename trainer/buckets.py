@@ -1,9 +1,4 @@
-"""Flat gradient buckets: which parameters share one, and the memory they share.
-
-Parameters are taken in the order in which their gradients arrive.  The first bucket is
-small so that communication starts early; the others are large so that few messages are
-sent.  A bucket holds one dtype.
-"""
+"""Flat gradient buckets: the memory that the gradients of `trainer.fusion` share."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -29,34 +24,9 @@ class Bucket:
     names: list[str]
     parameters: list[nn.Parameter]
     flat: Tensor
+    algorithm: str = "auto"
     missing: set[nn.Parameter] = field(default_factory=set)  # gradients still to come
     work: Any = None  # the unfinished allreduce
-
-
-def layout(
-    sizes: Iterable[tuple[int, Any]], *, first_nbytes: int, nbytes: int
-) -> list[list[int]]:
-    """Cut tensors, given as (nbytes, dtype) in arrival order, into buckets of indices.
-
-    A bucket is closed when it holds ``first_nbytes`` (the first) or ``nbytes`` (the
-    others), so one tensor larger than that has a bucket of its own at most.  Each
-    dtype fills buckets of its own; they are returned in the order of their last tensor,
-    the order in which they become complete.
-
-    >>> layout([(4, "a"), (4, "a"), (4, "a")], first_nbytes=4, nbytes=8)
-    [[0], [1, 2]]
-    """
-    closed: list[list[int]] = []
-    open_buckets: dict[Any, list[int]] = {}
-    filled: dict[Any, int] = {}
-    for index, (size, dtype) in enumerate(sizes):
-        bucket = open_buckets.setdefault(dtype, [])
-        bucket.append(index)
-        filled[dtype] = filled.get(dtype, 0) + size
-        if filled[dtype] >= (nbytes if closed else first_nbytes):
-            closed.append(open_buckets.pop(dtype))
-            filled[dtype] = 0
-    return sorted(closed + list(open_buckets.values()), key=lambda bucket: bucket[-1])
 
 
 def nbytes(parameter: Tensor) -> int:

@@ -148,8 +148,10 @@ class Reduction:
 
     wire: str | None = None  # dtype of what is sent; None: the gradients' own
     algorithm: str = "auto"
+    small_algorithm: str = "auto"  # of buckets of fewer than switch_bytes
+    switch_bytes: int = 0  # 0: one algorithm for all
     first_bucket_bytes: int = 1 << 20
-    bucket_bytes: int = 25 << 20
+    bucket_bytes: int = 25 << 20  # in memory, as all of these
 
 
 CHOICES: dict[str, tuple[str, ...]] = {

@@ -7,11 +7,12 @@ runs were slower by 5 to 15 %.  So the forecast is a band, printed beside the pu
 figure, and never an agreement with it.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from collectives import Chunk, Exchange, GroupCall, Machine, Topology, algorithms
-from trainer import phases
-from trainer.fields import Model
+from trainer import fusion, phases
+from trainer.fields import Model, Reduction
 from trainer.phases import Phase
 from trainer.published import Cluster
 
@@ -38,8 +39,15 @@ class Parameters(NamedTuple):
         return sum(self)
 
 
+class Call(NamedTuple):
+    """One allreduce: of one bucket, or of all gradients at once."""
+
+    algorithm: str
+    nbytes: int  # in the dtype in which they travel
+
+
 class Traffic(NamedTuple):
-    """What rank 0 does in one allreduce of all gradients."""
+    """What rank 0 does in an allreduce, or in several."""
 
     steps: int  # messages and calls of the node's engine
     nbytes: int  # sent in messages
@@ -73,19 +81,63 @@ def efficiency(rate: float, size: int, *, base_rate: float, base_size: int) -> f
     return rate / (size / base_size * base_rate)
 
 
-def parameters(model: Model) -> Parameters:
-    """Count the parameters of a bottleneck ResNet."""
-    conv, norm, channels = 3 * 7 * 7 * model.width, 2 * model.width, model.width
+def tensors(model: Model) -> Iterator[tuple[str, int]]:
+    """Yield kind and number of parameters of each tensor, in the network's order."""
+    yield "conv", 3 * 7 * 7 * model.width
+    yield from [("norm", model.width)] * 2
+    channels = model.width
     for stage, blocks in enumerate(model.blocks):
         width = model.width << stage
         out = EXPANSION * width
         for block in range(blocks):
-            conv += channels * width + 9 * width * width + width * out
-            norm += 2 * (width + width + out)
+            shapes = [(channels * width, width), (9 * width * width, width)]
+            shapes.append((width * out, out))
             if block == 0:  # the projection shortcut
-                conv, norm = conv + channels * out, norm + 2 * out
+                shapes.append((channels * out, out))
+            for weights, normalised in shapes:
+                yield "conv", weights
+                yield from [("norm", normalised)] * 2
             channels = out
-    return Parameters(conv, norm, (channels + 1) * model.classes)
+    yield "fc", channels * model.classes
+    yield "fc", model.classes
+
+
+def parameters(model: Model) -> Parameters:
+    """Count the parameters of a bottleneck ResNet."""
+    counts = dict.fromkeys(Parameters._fields, 0)
+    for kind, count in tensors(model):
+        counts[kind] += count
+    return Parameters(**counts)
+
+
+def arrivals(model: Model) -> list[int]:
+    """Return the parameters of each tensor, in the order of the backward pass."""
+    return [count for _, count in tensors(model)][::-1]
+
+
+def cuts(counts: list[int], reduction: Reduction) -> list[list[int]]:
+    """Return the buckets of float32 gradients of so many elements, as indices."""
+    return fusion.layout(
+        [(ITEMSIZE["float32"] * count, "float32") for count in counts],
+        first_nbytes=reduction.first_bucket_bytes,
+        nbytes=reduction.bucket_bytes,
+    )
+
+
+def calls(model: Model, reduction: Reduction, default: str) -> list[Call]:
+    """Return an update's allreduces: all at once, or by bucket where bytes decide.
+
+    ``default`` is the algorithm where the recipe says "auto".
+    """
+    itemsize = ITEMSIZE[reduction.wire or "float32"]
+    counts = arrivals(model)
+    whole = [list(range(len(counts)))]
+    found = []
+    for cut in cuts(counts, reduction) if reduction.switch_bytes else whole:
+        count = sum(counts[i] for i in cut)
+        name = fusion.algorithm(reduction, ITEMSIZE["float32"] * count)
+        found.append(Call(default if name == "auto" else name, count * itemsize))
+    return found
 
 
 def gradient_bytes(model: Model, wire: str | None) -> int:
@@ -113,18 +165,23 @@ def traffic(algorithm: str, topology: Topology, count: int, itemsize: int) -> Tr
     return Traffic(steps, nbytes)
 
 
-def update(
-    cluster: Cluster, algorithm: str, phase: Phase, size: int, nbytes: int
-) -> Band:
+def wire_s(calls: Sequence[Call], topology: Topology, machine: Machine) -> float:
+    """Return the seconds of allreduces that are made one after the other."""
+    return sum(
+        algorithms.load(call.algorithm).cost(topology, call.nbytes, machine)
+        for call in calls
+    )
+
+
+def update(cluster: Cluster, calls: Sequence[Call], phase: Phase, size: int) -> Band:
     """Return the seconds of one update of a phase on ``size`` ranks of the cluster."""
     share = phases.share(phase, size)
     images = share.most * phase.per_worker
     compute = cluster.compute_s * images / cluster.compute_images
-    machine = Machine.load(cluster.machine)
     wire = 0.0
     if share.active > 1:
         topology = place(cluster, share.active)
-        wire = algorithms.load(algorithm).cost(topology, nbytes, machine)
+        wire = wire_s(calls, topology, Machine.load(cluster.machine))
     return Band(max(compute, wire), compute + wire)
 
 
@@ -140,7 +197,7 @@ def run(
     return Band(least, most)
 
 
-def scaling(cluster: Cluster, algorithm: str, nbytes: int) -> list[Scaling]:
+def scaling(cluster: Cluster, calls: Sequence[Call]) -> list[Scaling]:
     """Set the cluster's published rates beside what its links explain.
 
     One row is calibrated with one residual; all other rows test it, and may fail.
@@ -150,9 +207,8 @@ def scaling(cluster: Cluster, algorithm: str, nbytes: int) -> list[Scaling]:
     base_s = images * base_size / base_rate
     rows: list[Scaling] = []
     for size, rate in cluster.rates[1:]:
-        topology = place(cluster, size)
         machine = Machine.load(cluster.machine)
-        wire = algorithms.load(algorithm).cost(topology, nbytes, machine)
+        wire = wire_s(calls, place(cluster, size), machine)
         residual = images * size / rate - compute - wire
         first = rows[0].residual_s if rows else residual
         rows.append(

@@ -3,6 +3,7 @@
 from collectives import UnsupportedTopology
 from trainer import forecast, phases
 from trainer.fields import Model
+from trainer.forecast import Call
 from trainer.published import Cluster
 from trainer.recipe import IMAGENET, Recipe
 
@@ -34,29 +35,30 @@ def forecast_lines(values: Recipe, size: int, training: int) -> list[str]:
         return [f"{head}; no forecast: the links of its machine are not known here"]
     if (training, values.images.size, count) != (IMAGENET, PIXELS, PARAMETERS):
         return [f"{head}; no forecast: it is for ImageNet and ResNet-50 at 224 pixels"]
-    algorithm = values.reduction.algorithm
-    if algorithm == "auto":
-        algorithm = known.cluster.algorithm
+    calls = forecast.calls(
+        values.model, values.reduction, default=known.cluster.algorithm
+    )
+    names = " and ".join(dict.fromkeys(call.algorithm for call in calls))
     try:
         return [
-            f"{head}; forecast for {known.cluster.machine}, {algorithm}:",
-            *_band_lines(values, known.cluster, algorithm, size),
-            *_scaling_lines(known.cluster, algorithm, nbytes),
+            f"{head}; forecast for {known.cluster.machine}, {names}:",
+            *_band_lines(values, known.cluster, calls, size),
+            *_scaling_lines(known.cluster, calls),
         ]
     except UnsupportedTopology as error:
         return [f"{head}; no forecast for {known.cluster.machine}: {error}"]
 
 
 def _band_lines(
-    values: Recipe, cluster: Cluster, algorithm: str, size: int
+    values: Recipe, cluster: Cluster, calls: list[Call], size: int
 ) -> list[str]:
     """Return pattern and time of an update in each phase, and the time of all."""
     parts, known = phases.of(values, size), values.published
-    nbytes = forecast.gradient_bytes(values.model, values.reduction.wire)
-    bands = [forecast.update(cluster, algorithm, part, size, nbytes) for part in parts]
+    itemsize = forecast.ITEMSIZE[values.reduction.wire or "float32"]
+    bands = [forecast.update(cluster, calls, part, size) for part in parts]
     lines = [
         f"  from epoch {part.epoch:g}: "
-        + _pattern(cluster, algorithm, phases.share(part, size).active, nbytes)
+        + _pattern(cluster, calls, phases.share(part, size).active, itemsize)
         + f"; {band.least * 1e3:.2f} to {band.most * 1e3:.2f} ms an update"
         for part, band in zip(parts, bands, strict=True)
     ]
@@ -77,7 +79,7 @@ def _band_lines(
     ]
 
 
-def _scaling_lines(cluster: Cluster, algorithm: str, nbytes: int) -> list[str]:
+def _scaling_lines(cluster: Cluster, calls: list[Call]) -> list[str]:
     """Set published efficiencies beside the forecast's, where there are any."""
     if not cluster.rates:
         return []
@@ -88,7 +90,7 @@ def _scaling_lines(cluster: Cluster, algorithm: str, nbytes: int) -> list[str]:
         f"  {'GPUs':>6}{'published':>11}{'not hidden':>12}{'hidden':>8}"
         f"{'residual ms':>13}{'fit':>7}{'error':>7}",
     ]
-    for row in forecast.scaling(cluster, algorithm, nbytes):
+    for row in forecast.scaling(cluster, calls):
         error = row.fitted - row.published
         lines.append(
             f"  {row.size:>6}{row.published:>11.2%}{row.band.least:>12.1%}"
@@ -98,10 +100,15 @@ def _scaling_lines(cluster: Cluster, algorithm: str, nbytes: int) -> list[str]:
     return lines
 
 
-def _pattern(cluster: Cluster, algorithm: str, size: int, nbytes: int) -> str:
+def _pattern(cluster: Cluster, calls: list[Call], size: int, itemsize: int) -> str:
     """Say who sends how much in an update of ``size`` ranks."""
     if size == 1:
         return "1 rank, no communication"
     topology = forecast.place(cluster, size)
-    seen = forecast.traffic(algorithm, topology, PARAMETERS, nbytes // PARAMETERS)
-    return f"{topology.describe()}; {seen.steps} steps, {seen.nbytes:,} bytes a rank"
+    seen = [
+        forecast.traffic(call.algorithm, topology, call.nbytes // itemsize, itemsize)
+        for call in calls
+    ]
+    steps, nbytes = (sum(amounts) for amounts in zip(*seen, strict=True))
+    several = f" of {len(calls)} buckets" if len(calls) > 1 else ""
+    return f"{topology.describe()}; {steps} steps{several}, {nbytes:,} bytes a rank"

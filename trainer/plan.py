@@ -8,11 +8,11 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-import torch
 import yaml
 
 from collectives import InvalidArgument
-from trainer import buckets, course, lr, model, phases, recipe
+from trainer import course, forecast, fusion, lr, phases, recipe, wire
+from trainer.fields import Reduction
 from trainer.phases import Phase
 from trainer.recipe import Recipe
 from trainer.settings import Settings
@@ -113,7 +113,8 @@ def headline(settings: Settings, topology: Any, training: int) -> list[str]:
         f"recipe {settings.name}, data {data} ({training:,} training images), "
         f"output {settings.output}",
         f"ranks {topology.size} on {len(topology.nodes)} node(s), {grid(topology)}, "
-        f"{virtual}allreduce {settings.algorithm}, wire {settings.wire or 'as it is'}",
+        f"{virtual}allreduce {_allreduce(values.reduction)}, "
+        + wire.describe(values.precision, values.reduction.wire, topology.size),
         f"batch {_shared(values, first, topology.size)} = {first.batch}, "
         f"{values.epochs} epochs of {training // first.batch} updates, "
         f"lr {_scaled(values, first.batch)}",
@@ -122,6 +123,14 @@ def headline(settings: Settings, topology: Any, training: int) -> list[str]:
         + ", compiled" * settings.compile,
         "not the paper's: " + (", ".join(_changes(settings)) or "nothing"),
     ]
+
+
+def _allreduce(reduction: Reduction) -> str:
+    """Name the algorithm, or both and where one takes over."""
+    if not reduction.switch_bytes:
+        return reduction.algorithm
+    small, large = reduction.small_algorithm, reduction.algorithm
+    return f"{small} below {reduction.switch_bytes} bytes, then {large}"
 
 
 def _shared(values: Recipe, phase: Phase, size: int) -> str:
@@ -167,22 +176,21 @@ def grid(topology: Any) -> str:
 
 def bucket_table(settings: Settings) -> list[str]:
     """Return the gradient buckets of the first update, in order of launch."""
-    with torch.device("meta"):
-        network = model.ResNet(settings.recipe.model)
-    parameters = list(network.parameters())[::-1]
-    sizes = [(buckets.nbytes(p), p.dtype) for p in parameters]
-    cuts = buckets.layout(
-        sizes, first_nbytes=settings.first_bucket_bytes, nbytes=settings.bucket_bytes
-    )
-    total = sum(p.numel() for p in parameters)
+    reduction = settings.recipe.reduction
+    counts = forecast.arrivals(settings.recipe.model)
+    cuts = forecast.cuts(counts, reduction)
     lines = [
-        f"model: {total:,} parameters, {len(parameters)} tensors, {len(cuts)} buckets",
-        f"{'bucket':<8}{'tensors':>8}{'parameters':>14}{'MiB':>9}",
+        f"model: {sum(counts):,} parameters, {len(counts)} tensors, {len(cuts)} "
+        "buckets",
+        f"{'bucket':<8}{'tensors':>8}{'parameters':>14}{'MiB':>9}  algorithm",
     ]
     for index, cut in enumerate(cuts):
-        count = sum(parameters[i].numel() for i in cut)
-        mib = sum(sizes[i][0] for i in cut) / MIB
-        lines.append(f"{index:<8}{len(cut):>8}{count:>14,}{mib:>9.2f}")
+        count = sum(counts[i] for i in cut)
+        nbytes = forecast.ITEMSIZE["float32"] * count
+        lines.append(
+            f"{index:<8}{len(cut):>8}{count:>14,}{nbytes / MIB:>9.2f}  "
+            f"{fusion.algorithm(reduction, nbytes)}"
+        )
     return lines
 
 

@@ -11,7 +11,8 @@ a gradient overflows, the update is skipped and the scale halved; after 2,000 up
 without that it is doubled.  All ranks decide alike without asking each other: they
 look at the averaged gradients, which are bitwise the same everywhere.  What was
 infinite or no number on one rank is so in the average, and so is a sum that overflows
-on the wire, where no rank's own gradient did.
+on the wire, where no rank's own gradient did.  float32 has a scale too where gradients
+travel as float16 (`trainer.wire`).
 
 A skipped update counts as an update: the learning rate goes on, the images were seen.
 
@@ -32,10 +33,16 @@ from trainer.recipe import PRECISIONS
 class Precision:
     """How forward, backward and update of one run compute."""
 
-    def __init__(self, name: str, device_type: str):
-        """Begin with torch's first scale, 65,536, where there is one."""
+    def __init__(
+        self, name: str, device_type: str, *, first_scale: float | None = None
+    ):
+        """Begin with ``first_scale``; None: 65,536 with float16, else no scale."""
         self.name, self.device_type = name, device_type
-        self.scaler = torch.amp.GradScaler(device_type, enabled=name == "float16")
+        self.scaler = torch.amp.GradScaler(
+            device_type,
+            init_scale=first_scale or 65536.0,
+            enabled=name == "float16" or first_scale is not None,
+        )
         self.one = torch.ones((), device=device_type)
         self.scale = self.scaler.get_scale()  # of the last update that was read
         self.skipped = 0  # updates, until then

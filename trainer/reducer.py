@@ -33,13 +33,11 @@ import torch
 from torch import Tensor, nn
 
 from collectives import InvalidArgument, ShapeMismatch
-from trainer import buckets
+from trainer import buckets, fusion
 from trainer.agree import first_difference
 from trainer.buckets import Bucket
+from trainer.fields import Reduction
 from trainer.trace import OFF, Off, Trace
-
-FIRST_BUCKET_BYTES = 1 << 20
-BUCKET_BYTES = 25 << 20
 
 
 class Reducer:
@@ -49,23 +47,17 @@ class Reducer:
         self,
         named_parameters: Iterable[tuple[str, nn.Parameter]],
         comm: Any,
-        *,
-        algorithm: str = "auto",
-        wire: str | None = None,
-        first_bucket_bytes: int = FIRST_BUCKET_BYTES,
-        bucket_bytes: int = BUCKET_BYTES,
+        **options: Any,
     ):
         """Attach to the trainable parameters; frozen ones are left alone.
 
-        ``wire`` is the dtype of what is sent ("float16", "bfloat16"; None: as it is).
+        ``options`` are fields of `trainer.fields.Reduction`.
 
         Raises:
             InvalidArgument: no parameter is trainable, or one's dtype is not floating.
             ShapeMismatch: the ranks' parameters differ.
         """
-        self.comm, self.algorithm, self.wire = comm, algorithm, wire
-        self.first_bucket_bytes = first_bucket_bytes
-        self.bucket_bytes = bucket_bytes
+        self.comm, self.reduction = comm, Reduction(**options)
         self.named = {n: p for n, p in named_parameters if p.requires_grad}
         self._check()
         self.share = 1 / comm.size  # of each rank in the mean
@@ -166,16 +158,18 @@ class Reducer:
         }
         self.order = order
         named = [(name, self.named[name]) for name in order]
-        cuts = buckets.layout(
+        cuts = fusion.layout(
             [(buckets.nbytes(parameter), parameter.dtype) for _, parameter in named],
-            first_nbytes=self.first_bucket_bytes,
-            nbytes=self.bucket_bytes,
+            first_nbytes=self.reduction.first_bucket_bytes,
+            nbytes=self.reduction.bucket_bytes,
         )
         self.buckets: list[Bucket] = buckets.cut(
             self._memory, [[named[index] for index in cut] for cut in cuts]
         )
         self._bucket_of: dict[nn.Parameter, Bucket] = {}
         for bucket in self.buckets:
+            nbytes = buckets.nbytes(bucket.flat)
+            bucket.algorithm = fusion.algorithm(self.reduction, nbytes)
             for name, parameter, view in zip(
                 bucket.names, bucket.parameters, buckets.views(bucket), strict=True
             ):
@@ -233,8 +227,8 @@ class Reducer:
                 bucket.flat,
                 op="sum",
                 out=bucket.flat,
-                algorithm=self.algorithm,
-                wire=self.wire,
+                algorithm=bucket.algorithm,
+                wire=self.reduction.wire,
             )
             bucket.work.add_done_callback(
                 lambda *_, times=times: times.__setitem__(1, perf_counter())

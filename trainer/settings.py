@@ -159,6 +159,9 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str, base: Recipe) -
         default=reduction.algorithm,
         help="of the gradients' allreduce",
     )
+    small, switch = reduction.small_algorithm, reduction.switch_bytes
+    add("--small-algorithm", type=str, default=small, help="of buckets that are small")
+    add("--switch-bytes", type=int, default=switch, help="smaller ones are; 0: none")
     add(
         "--wire",
         type=str | None,

@@ -32,6 +32,7 @@ from trainer import (
     recipe,
     state,
     trace,
+    wire,
 )
 from trainer.averages import Averages
 from trainer.dataset import Dataset
@@ -179,10 +180,7 @@ def assemble(
     reducer = Reducer(
         network.named_parameters(),
         comm,
-        algorithm=settings.algorithm,
-        wire=settings.wire,
-        first_bucket_bytes=settings.first_bucket_bytes,
-        bucket_bytes=settings.bucket_bytes,
+        **vars(values.reduction),
     )
     test_sampler = TestSampler(
         len(test), rank=comm.rank, size=comm.size, per_worker=values.batch.per_worker
@@ -203,7 +201,13 @@ def assemble(
         batches=feed(training, sampler),
         test_batches=feed(test, test_sampler),
         place=place,
-        precision=Precision(values.precision, place.device.type),
+        precision=Precision(
+            values.precision,
+            place.device.type,
+            first_scale=wire.first_scale(
+                values.precision, values.reduction.wire, comm.size
+            ),
+        ),
         recorder=recorder,
         interrupt=interrupt,
         stragglers=Stragglers(comm),

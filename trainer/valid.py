@@ -43,6 +43,10 @@ def check_choices(settings: Any) -> None:
         "--gpu-transport": (settings.gpu_transport, GPU_TRANSPORTS),
         "--overlap": (settings.overlap, OVERLAPS),
         "--algorithm": (settings.algorithm, ("auto", *algorithms.names())),
+        "--small-algorithm": (
+            settings.recipe.reduction.small_algorithm,
+            ("auto", *algorithms.names()),
+        ),
     }
     values = dict(recipe.flatten(settings.recipe))
     choices |= {f"--{path}": (values[path], CHOICES[path]) for path in CHOICES}
@@ -88,6 +92,7 @@ def check_numbers(settings: Any) -> None:
         "--bn.group": (values.bn.group, 1),
         "--bn.ghost": (values.bn.ghost, 0),
         "--first-bucket-bytes": (settings.first_bucket_bytes, 1),
+        "--switch-bytes": (values.reduction.switch_bytes, 0),
         "--bucket-bytes": (settings.bucket_bytes, 1),
         "--virtual-workers": (1 if virtual is None else virtual, 1),
         "--max-steps": (settings.max_steps or 1, 1),

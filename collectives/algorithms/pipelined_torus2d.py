@@ -29,7 +29,7 @@ OVERLAP = True  # independent steps are meant to be in flight together
 def schedule(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
     """Sum ``chunk`` over all ranks."""
     wire = partial(torus2d.wire, topology, rank)
-    yield from pipelined.overlapped(torus2d.row_of(topology, rank), chunk, wire)
+    yield from pipelined.overlapped(torus2d.row_of(topology.rows, rank), chunk, wire)
 
 
 def cost(topology: Topology, nbytes: int, machine: Machine) -> float:

@@ -20,19 +20,19 @@ https://arxiv.org/abs/1811.05233
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from ..chunk import Chunk
 from ..machine import Link, Machine
-from ..step import Schedule
+from ..step import Schedule, Step
 from ..topology import Topology
 from . import ring
 
 
 def schedule(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
     """Sum ``chunk`` over all ranks."""
-    row = row_of(topology, rank)
+    row = row_of(topology.rows, rank)
     pieces = chunk.split(len(row))
     yield from ring.scatter_steps(row, rank, pieces)
     yield from wire(topology, rank, chunk)
@@ -41,13 +41,22 @@ def schedule(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
 
 def wire(topology: Topology, rank: int, chunk: Chunk) -> Schedule:
     """Sum over the rows what ``rank`` owns of its row's ``chunk``."""
+    for steps in rounds(topology.rows, rank, chunk):
+        yield from steps
+
+
+def rounds(
+    rows: Sequence[Sequence[int]], rank: int, chunk: Chunk
+) -> Iterator[tuple[Step, ...]]:
+    """Return the steps of `wire`, those that belong together in one tuple.
+
+    In turn, not one after the other: a ring waits for those of its neighbours.
+    """
     rings = [
         ring.allreduce(column, rank, piece)
-        for column, piece in columns(topology.rows, rank, chunk)
+        for column, piece in columns(rows, rank, chunk)
     ]
-    # In turn, not one after the other: a ring waits for those of its neighbours.
-    for steps in zip(*rings, strict=True):
-        yield from steps
+    return zip(*rings, strict=True)
 
 
 def cost(topology: Topology, nbytes: int, machine: Machine) -> float:
@@ -83,9 +92,9 @@ def stages(
     )
 
 
-def row_of(topology: Topology, rank: int) -> tuple[int, ...]:
+def row_of(rows: Sequence[tuple[int, ...]], rank: int) -> tuple[int, ...]:
     """Return the row that ``rank`` is in."""
-    return next(row for row in topology.rows if rank in row)
+    return next(row for row in rows if rank in row)
 
 
 def columns(

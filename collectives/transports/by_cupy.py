@@ -13,6 +13,7 @@ from typing import Any
 
 from ..device import EXTRAS, library
 from ..errors import UnsupportedArray
+from .binding import Binding
 
 OLDEST = 14  # CuPy, whose binding blocks all threads before, and has other ids
 IN_PROGRESS = 7
@@ -24,7 +25,7 @@ LATER = {
 ADVICE = "NCCL_DEBUG=WARN tells more"
 
 
-def load() -> "CuPy":
+def load() -> Binding:
     """Return the binding.
 
     Raises:
@@ -39,40 +40,7 @@ def load() -> "CuPy":
         raise UnsupportedArray(f"CuPy {cupy.__version__} is too old for NCCL: {EXTRAS}")
     if not nccl.available:
         raise UnsupportedArray(f"CuPy finds no libnccl.so.2: {EXTRAS}")
-    return CuPy(nccl)
-
-
-class CuPy:
-    """The binding; ``nccl`` is the module ``cupy.cuda.nccl``."""
-
-    name = "cupy"
-
-    def __init__(self, nccl: Any) -> None:
-        """Call through the module."""
-        self.nccl = nccl
-
-    def version(self) -> int:
-        """Return the number of the library."""
-        return int(self.nccl.get_version())
-
-    def unique_id(self) -> bytes:
-        """Return a new id."""
-        with translated(self.nccl):
-            return bytes(self.nccl.get_unique_id())
-
-    def join(self, size: int, unique: bytes, rank: int, gpu: Any) -> "Member":
-        """Begin to join."""
-        return Member(self.nccl, size, unique, rank, gpu)
-
-    @contextmanager
-    def group(self) -> Iterator[None]:
-        """Launch the calls in the context as one."""
-        with translated(self.nccl):
-            self.nccl.groupStart()
-            try:
-                yield
-            finally:  # an open group would swallow all later calls
-                self.nccl.groupEnd()
+    return Binding("cupy", nccl, Member, translated, nccl.groupStart, nccl.groupEnd)
 
 
 @contextmanager

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import UnsupportedArray
+from .binding import Binding
 
 SUCCESS, IN_PROGRESS = 0, 7  # ncclResult_t
 NEEDED = ("Comm", "Config", "comm_init_rank_config", "comm_get_async_error")
 
 
-def load() -> "Nccl4py":
+def load() -> Binding:
     """Return the binding.
 
     Raises:
@@ -35,40 +36,9 @@ def load() -> "Nccl4py":
         ) from None
     if not all(hasattr(nccl, name) for name in NEEDED):
         raise UnsupportedArray("nccl4py is too old: pip install 'nccl4py>=0.6'")
-    return Nccl4py(nccl)
-
-
-class Nccl4py:
-    """The binding; ``nccl`` is the module ``nccl.bindings.nccl``."""
-
-    name = "nccl4py"
-
-    def __init__(self, nccl: Any) -> None:
-        """Call through the module."""
-        self.nccl = nccl
-
-    def version(self) -> int:
-        """Return the number of the library."""
-        return int(self.nccl.get_version())
-
-    def unique_id(self) -> bytes:
-        """Return a new id."""
-        with translated(self.nccl):
-            return bytes(self.nccl.get_unique_id())
-
-    def join(self, size: int, unique: bytes, rank: int, gpu: Any) -> "Member":
-        """Begin to join."""
-        return Member(self.nccl, size, unique, rank, gpu)
-
-    @contextmanager
-    def group(self) -> Iterator[None]:
-        """Launch the calls in the context as one."""
-        with translated(self.nccl):
-            self.nccl.group_start()
-            try:
-                yield
-            finally:  # an open group would swallow all later calls
-                self.nccl.group_end()
+    return Binding(
+        "nccl4py", nccl, Member, translated, nccl.group_start, nccl.group_end
+    )
 
 
 @contextmanager

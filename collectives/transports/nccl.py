@@ -30,7 +30,8 @@ from ..device import Queue
 from ..mapped import nccl_version
 from ..step import KINDS, GroupCall
 from . import bindings
-from .bindings import OPS, TYPES, Member
+from .binding import Member
+from .bindings import OPS, TYPES
 from .registered import Place, Registered
 from .staged import Steps
 

@@ -10,6 +10,7 @@ there, in rank order and in blocks that stay in the cache.
     other arrays  go through slots of the window, segment by segment
 """
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,11 +21,12 @@ from mpi4py import MPI
 from ..arrays import DType
 from ..ops import Accumulator
 from ..step import GroupCall
+from ..topology import Topology
 from . import few
 from .board import PLACE, Board
 from .few import FEW_BYTES, FEW_HALVES, Few
 from .slots import COMBINING, RING_BYTES, Job, Passage, Rings
-from .window import Memory
+from .window import Memory, room
 
 NEEDED = few.NEEDED + RING_BYTES
 VIEWS = 64  # sets of registered arrays that a job remembers
@@ -149,6 +151,25 @@ def copy(source: np.ndarray, targets: list[np.ndarray]) -> None:
     """Copy to all ``targets``."""
     for y in targets:
         y[...] = source
+
+
+def share(mpi: Any, topology: Topology) -> Any:
+    """Return the shared-memory engine of this rank's node; None if it has none.
+
+    All ranks have one, or none has: their schedules must agree on group calls.
+    """
+    group = topology.node(mpi.rank)
+    alone = all(len(node) == 1 for node in topology.nodes)
+    node = mpi.Split(topology.node_of[mpi.rank], group.index(mpi.rank))
+    host = node.Split_type(MPI.COMM_TYPE_SHARED)
+    together = host.size == node.size
+    host.Free()
+    if mpi.allreduce(not alone and together and room(node, NEEDED), MPI.LAND):
+        cores = set[int]().union(*node.allgather(os.sched_getaffinity(0)))
+        crowded = node.size > len(cores)
+        return Shared(node, group, crowded)
+    node.Free()
+    return None
 
 
 class Pending:

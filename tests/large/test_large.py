@@ -9,7 +9,7 @@ GRIDS = {1024: (32, 32), 2176: (64, 34), 3456: (72, 48), 4096: (64, 64)}
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["halving_doubling", "torus2d"])
+@pytest.mark.parametrize("name", ["halving_doubling", "torus2d", "crossed_torus2d"])
 @pytest.mark.parametrize("size", GRIDS)
 def test_the_published_sizes_are_proved(name, size):
     verify(name, Topology.uniform(nodes=size // 4, local=4, grid=GRIDS[size]))

@@ -2,25 +2,16 @@
 
 import sys
 
-import fake_cupy
 import pytest
 
 from bench import allreduce, device, device_paths, meta
 from bench.allreduce import run
 from bench.options import Options
-from collectives import InvalidArgument, algorithms, kernels
+from collectives import InvalidArgument, algorithms
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.usefixtures("gpu")]
 
 SMALL = {"sizes": (4, 4000), "iters": 2, "warmup": 1, "device": "cuda"}
-
-
-@pytest.fixture(autouse=True)
-def gpu(monkeypatch):
-    kernels.kernel.cache_clear()
-    made = fake_cupy.Gpu()
-    fake_cupy.install(monkeypatch, made)
-    return made
 
 
 def test_all_contenders_are_right_on_a_shared_gpu(mpi):

@@ -25,9 +25,6 @@ pytestmark = pytest.mark.mpi
 
 @pytest.fixture(params=[0, 1], ids="seed {}".format)
 def gpu(monkeypatch, request):
-    from collectives import kernels
-
-    kernels.kernel.cache_clear()
     made = fake_cupy.Gpu(seed=request.param)
     fake_cupy.install(monkeypatch, made)
     return made

@@ -17,9 +17,6 @@ pytestmark = pytest.mark.mpi
 
 @pytest.fixture(params=["cupy", "nccl4py"])
 def cp(mpi, monkeypatch, tmp_path_factory, request):
-    from collectives import kernels
-
-    kernels.kernel.cache_clear()
     gpu = fake_cupy.Gpu(seed=mpi.COMM_WORLD.rank)
     fake_cupy.install(monkeypatch, gpu)
     folder = mpi.COMM_WORLD.bcast(tmp_path_factory.mktemp("nccl"))

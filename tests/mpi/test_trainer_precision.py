@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainer import optim
+from trainer import optim, wire
 from trainer.model import build
 from trainer.place import Place
 from trainer.precision import Precision
@@ -82,12 +82,12 @@ def test_k_ranks_train_as_one_rank_that_accumulates(comm, name, tolerance):
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
-@pytest.mark.parametrize("wire", [None, "float16", "bfloat16"])
-def test_what_overflows_on_one_rank_is_skipped_on_all(comm, bad, wire):
+@pytest.mark.parametrize("travels", [None, "float16", "bfloat16"])
+def test_what_overflows_on_one_rank_is_skipped_on_all(comm, bad, travels):
     torch.manual_seed(0)
     layers = nn.Sequential(*(nn.Linear(8, 8) for _ in range(4)))
     optimizer = optim.build(layers, Optimizer(lr=0.01))
-    reducer = Reducer(layers.named_parameters(), comm, wire=wire, **SMALL)
+    reducer = Reducer(layers.named_parameters(), comm, wire=travels, **SMALL)
     computing = Precision("float16", "cpu")
     for culprit in range(comm.size):
         before = [parameter.detach().clone() for parameter in layers.parameters()]
@@ -121,3 +121,45 @@ def test_a_sum_that_overflows_on_the_wire_is_skipped_on_all(comm):
     computing.step(optimizer)
     computing.note(float(computing.current()))
     assert computing.skipped == 1 and (layer.weight == 1).all()
+
+
+def moved(comm, gradient, scale):
+    """Make one update in float32 over float16 gradients; return change and skips."""
+    layer = nn.Linear(1, 5, bias=False)
+    nn.init.zeros_(layer.weight)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    reducer = Reducer(layer.named_parameters(), comm, wire="float16")
+    computing = Precision("float32", "cpu", first_scale=scale)
+    computing.backward(layer(torch.tensor([[gradient]])).sum())
+    assert torch.isfinite(layer.weight.grad).all()
+    reducer.finish()
+    computing.step(optimizer)
+    computing.note(float(computing.current()))
+    assert every_rank_has_the_same(comm, [layer.weight])
+    return -layer.weight.detach(), computing
+
+
+def test_gradients_that_float16_does_not_hold_arrive_under_a_scale(comm):
+    """A rank's share is what it is of a gradient of 1e-6 among 1,024 ranks."""
+    gradient, scale = (
+        1e-6 * comm.size / 1024,
+        wire.first_scale("float32", "float16", 1024),
+    )
+    found, _ = moved(comm, gradient, scale)
+    torch.testing.assert_close(
+        found, torch.full_like(found, gradient), rtol=2e-3, atol=0
+    )
+    if comm.size > 1:
+        lost, _ = moved(comm, gradient, None)
+        assert not lost.any()
+
+
+def test_a_sum_that_float16_does_not_hold_changes_no_weight_in_float32_either(comm):
+    if comm.size == 1:
+        pytest.skip("nothing is sent")
+    scale = wire.first_scale("float32", "float16", comm.size)
+    found, computing = moved(comm, 1e5 / scale, scale)
+    assert not found.any() and computing.skipped == 1
+    assert computing.scale == scale / 2
+    found, computing = moved(comm, 6e4 / scale, scale)
+    assert found.all() and computing.skipped == 0

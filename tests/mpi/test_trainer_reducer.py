@@ -61,6 +61,18 @@ def test_k_ranks_train_as_one_rank_that_accumulates(comm, algorithm):
     assert every_rank_has_the_same(comm, together)
 
 
+@pytest.mark.parametrize("switch_bytes", [1, 600, 1 << 20])
+def test_the_switch_changes_how_gradients_are_summed_and_not_their_sum(
+    comm, switch_bytes
+):
+    rule = {"algorithm": "ring", "small_algorithm": "hierarchical"}
+    switched = trained(comm, comm.size, switch_bytes=switch_bytes, **rule)
+    plain = trained(comm, comm.size)
+    for mine, theirs in zip(switched, plain, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+    assert every_rank_has_the_same(comm, switched)
+
+
 def test_another_gradient_scale_is_noticed(comm):
     if comm.size == 1:
         pytest.skip("needs a second rank")

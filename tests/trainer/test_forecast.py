@@ -7,12 +7,13 @@ import pytest
 
 from collectives import Machine, algorithms
 from trainer import course, forecast, outlook, phases, recipe
-from trainer.fields import Model
+from trainer.fields import Model, Reduction
 from trainer.forecast import efficiency, scaling
 from trainer.recipe import IMAGENET
 from trainer.recipes.mikami2018_reference import CLUSTER
 
 FP32, FP16 = 102_228_128, 51_114_064
+TORUS = [forecast.Call("torus2d", FP16)]
 RATES = {1024: 556_522, 2048: 1_091_357, 3456: 1_641_853, 4096: 1_929_054}
 
 
@@ -50,9 +51,9 @@ def test_parameters_are_those_of_the_network(model):
 
     with torch.device("meta"):
         network = ResNet(model)
-    assert forecast.parameters(model).total == sum(
-        parameter.numel() for parameter in network.parameters()
-    )
+    counts = [parameter.numel() for parameter in network.parameters()]
+    assert forecast.arrivals(model) == counts[::-1]
+    assert forecast.parameters(model).total == sum(counts)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_a_rest_of_ranks_has_a_node_of_its_own():
 
 
 def test_one_residual_fits_its_own_row_only():
-    rows = scaling(CLUSTER, "torus2d", FP16)
+    rows = scaling(CLUSTER, TORUS)
     assert [row.size for row in rows] == list(RATES)
     fitted = [100 * row.fitted for row in rows]
     assert fitted == pytest.approx([84.75, 84.4, 84.0, 83.8], abs=0.06)
@@ -96,19 +97,19 @@ def test_one_residual_fits_its_own_row_only():
 
 def test_the_band_is_communication_hidden_and_not():
     phase = phases.of(recipe.load("mikami2018_reference"), 1024)[0]
-    band = forecast.update(CLUSTER, "torus2d", phase, 1024, FP16)
+    band = forecast.update(CLUSTER, TORUS, phase, 1024)
     assert band.least == CLUSTER.compute_s
     assert band.most == pytest.approx(0.048588 + 0.0055, abs=3e-4)
     slow = replace(CLUSTER, compute_s=1e-9)
-    hidden = forecast.update(slow, "torus2d", phase, 1024, FP16)
+    hidden = forecast.update(slow, TORUS, phase, 1024)
     assert hidden.least == pytest.approx(hidden.most)  # nothing left to hide it behind
 
 
 def test_computation_is_of_the_images_that_the_slowest_rank_has():
     phase = phases.of(recipe.load("mikami2018_exp4"), 4096)[1]  # 4352 x 16
-    band = forecast.update(CLUSTER, "torus2d", phase, 4096, FP16)
+    band = forecast.update(CLUSTER, TORUS, phase, 4096)
     assert band.least == pytest.approx(CLUSTER.compute_s)  # 2 x 16 images
-    alone = forecast.update(CLUSTER, "torus2d", phase, 1, FP16)
+    alone = forecast.update(CLUSTER, TORUS, phase, 1)
     assert alone.least == alone.most == pytest.approx(CLUSTER.compute_s * 4352 / 2)
 
 
@@ -147,6 +148,24 @@ def test_a_plan_is_printed_without_torch_and_without_mpi():
         "published 122 s on 3,456", "no prediction", "+9.9",
     ):  # fmt: skip
         assert words in done.stdout
+
+
+def test_gradients_are_summed_at_once_unless_their_bytes_choose_the_algorithm():
+    plain = Reduction(wire="float16")
+    assert forecast.calls(Model(), plain, "torus2d") == TORUS
+    rule = recipe.load("jia2018").reduction
+    found = forecast.calls(Model(), rule, "auto")
+    assert sum(call.nbytes for call in found) == FP16
+    assert {call.algorithm for call in found} == {"ring", "hierarchical"}
+    for call in found:
+        small = 2 * call.nbytes < rule.switch_bytes  # twice as long in memory
+        assert call.algorithm == ("hierarchical" if small else "ring")
+
+
+def test_the_plan_of_jia_et_al_is_of_their_own_algorithms():
+    text = "\n".join(outlook.forecast_lines(recipe.load("jia2018"), 2048, IMAGENET))
+    assert "forecast for tencent, hierarchical and ring:" in text
+    assert "steps of 5 buckets" in text and "published 396 s on 2,048" in text
 
 
 @pytest.mark.parametrize("algorithm", algorithms.names())

@@ -20,9 +20,12 @@ UNCONFIRMED = {
     "goyal2017": "model.fan_mode",
     "akiba2017": "optimizer.weight_decay",
     "smith2017": "batch.phases lr.factors",
-    "jia2018": "optimizer.lr lr.warmup_epochs lars.coefficient reduction.bucket_bytes",
-    "ying2018_32k": "optimizer.lr lr.warmup_epochs optimizer.weight_decay bn.group",
-    "ying2018_64k": "optimizer.lr lr.warmup_epochs optimizer.weight_decay bn.group",
+    "jia2018": "optimizer.lr lr.warmup_epochs lars.coefficient reduction.bucket_bytes "
+    "reduction.switch_bytes reduction.algorithm reduction.small_algorithm",
+    "ying2018_32k": "optimizer.lr lr.warmup_epochs optimizer.weight_decay bn.group "
+    "reduction.algorithm",
+    "ying2018_64k": "optimizer.lr lr.warmup_epochs optimizer.weight_decay bn.group "
+    "reduction.algorithm",
     "codreanu2017:11520": "optimizer.lr",
     "you2017_32k": "batch.phases batch.per_worker",
 } | dict.fromkeys(
@@ -57,8 +60,12 @@ EXPECTED = {
         "precision": "float32",
     },
     "jia2018": LARS
-    | {"optimizer.decay_bn": False, "optimizer.decay_fc_bias": False, "epochs": 90},
-    "ying2018_32k": LARS | {"precision": "bfloat16", "label_smoothing": 0.1},
+    | {"optimizer.decay_bn": False, "optimizer.decay_fc_bias": False, "epochs": 90}
+    | {"precision": "float16", "reduction.wire": "float16"}
+    | {"reduction.algorithm": "ring", "reduction.small_algorithm": "hierarchical"},
+    "ying2018_32k": LARS
+    | {"precision": "bfloat16", "label_smoothing": 0.1}
+    | {"reduction.algorithm": "crossed_torus2d", "reduction.wire": None},
     "tf_tpu_lars_32k": LARS
     | {
         "optimizer.form": "u",
@@ -199,3 +206,15 @@ def test_a_mistake_is_one_line(line, words, capsys):
     assert command.main(line.split()) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
+
+
+def test_only_jia_et_al_switch_the_algorithm_by_size():
+    switching = [n for n in recipe.names() if recipe.load(n).reduction.switch_bytes]
+    assert switching == ["jia2018"]
+
+
+@pytest.mark.parametrize("name", MIKAMI)
+def test_mikami_et_al_compute_and_send_float16_on_a_torus(name):
+    values = recipe.load(name)
+    assert values.precision == values.reduction.wire == "float16"
+    assert values.reduction.algorithm == "torus2d"

@@ -6,7 +6,7 @@ from alone import Alike, Alone, Done
 from torch import nn
 
 from collectives import InvalidArgument
-from trainer import buckets
+from trainer import buckets, fusion
 from trainer.reducer import Reducer
 
 
@@ -39,18 +39,18 @@ X = torch.arange(6, dtype=torch.float64).reshape(2, 3)
 
 def test_layout_fills_buckets_in_order():
     sizes = [(4, "a")] * 5
-    cuts = buckets.layout(sizes, first_nbytes=4, nbytes=8)
+    cuts = fusion.layout(sizes, first_nbytes=4, nbytes=8)
     assert cuts == [[0], [1, 2], [3, 4]]
 
 
 def test_a_large_tensor_closes_its_bucket():
-    cuts = buckets.layout([(1, "a"), (99, "a"), (1, "a")], first_nbytes=2, nbytes=8)
+    cuts = fusion.layout([(1, "a"), (99, "a"), (1, "a")], first_nbytes=2, nbytes=8)
     assert cuts == [[0, 1], [2]]
 
 
 def test_a_bucket_has_one_dtype():
     sizes = [(4, "a"), (2, "b"), (4, "a"), (2, "b"), (4, "a")]
-    cuts = buckets.layout(sizes, first_nbytes=8, nbytes=8)
+    cuts = fusion.layout(sizes, first_nbytes=8, nbytes=8)
     assert cuts == [[0, 2], [1, 3], [4]]
 
 
@@ -60,9 +60,23 @@ def test_resnet50_has_five_buckets_of_the_default_sizes():
     with torch.device("meta"):
         network = model.ResNet(recipe.load("goyal2017").model)
     sizes = [(buckets.nbytes(p), p.dtype) for p in network.parameters()][::-1]
-    cuts = buckets.layout(sizes, first_nbytes=1 << 20, nbytes=25 << 20)
+    cuts = fusion.layout(sizes, first_nbytes=1 << 20, nbytes=25 << 20)
     assert len(cuts) == 5
     assert sorted(i for cut in cuts for i in cut) == list(range(161))
+
+
+def test_the_bytes_of_a_bucket_choose_its_algorithm():
+    rule = {"algorithm": "ring", "small_algorithm": "tree", "switch_bytes": 65}
+    reducer = reducer_of(net(), **rule)
+    found = [bucket.algorithm for bucket in reducer.buckets]
+    sizes = [buckets.nbytes(bucket.flat) for bucket in reducer.buckets]
+    assert found == ["tree" if nbytes < 65 else "ring" for nbytes in sizes]
+    assert set(found) == {"tree", "ring"}
+
+
+def test_without_a_switch_all_buckets_have_one_algorithm():
+    reducer = reducer_of(net(), algorithm="ring", small_algorithm="tree")
+    assert {bucket.algorithm for bucket in reducer.buckets} == {"ring"}
 
 
 def test_gradients_live_in_the_buckets_and_are_right():
