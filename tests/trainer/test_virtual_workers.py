@@ -98,9 +98,7 @@ def test_less_than_one_virtual_worker_is_refused(count):
 )  # fmt: skip
 def test_a_batch_that_no_epoch_fills_is_refused_with_a_cure(flags, words):
     settings = parse(["--virtual-workers", *flags])
-    with pytest.raises(
-        InvalidArgument, match=f"^--virtual-workers.*{words}.*fewer"
-    ):
+    with pytest.raises(InvalidArgument, match=f"^--virtual-workers.*{words}.*fewer"):
         plan.fit(settings, 2, 1437)
 
 
