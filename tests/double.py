@@ -32,7 +32,8 @@ class Few:
     """The first images of a data set."""
 
     def __init__(self, whole, count):
-        self.whole, self.count, self.classes = whole, count, whole.classes
+        self.whole, self.classes = whole, whole.classes
+        self.count = min(count, len(whole))
 
     def __len__(self):
         return self.count

@@ -157,7 +157,7 @@ def moved(comm, gradient, scale):
     assert torch.isfinite(layer.weight.grad).all()
     reducer.finish()
     computing.step(optimizer)
-    computing.note(float(computing.current()))
+    computing.note(computing.current().tolist())
     assert every_rank_has_the_same(comm, [layer.weight])
     return -layer.weight.detach(), computing
 
