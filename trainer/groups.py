@@ -12,13 +12,12 @@ A rank that has all workers of a group gives the model their images at once, whi
 the same and needs no communication.  Else the ranks of a group add their sums.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from collectives import InvalidArgument
 from trainer import phases
 from trainer.fields import Norm
 from trainer.phases import Phase
-from trainer.sampler import Sampler
 
 
 class Layout(NamedTuple):
@@ -61,8 +60,8 @@ def of(phase: Phase, config: Norm, size: int) -> Layout:
     return Layout(config.group // ranks, ranks)
 
 
-def cut(sampler: Sampler, phase: Phase, config: Norm) -> Layout:
-    """Have a sampler give a rank the images that it normalises at once.
+def cut(sampler: Any, phase: Phase, config: Norm) -> Layout:
+    """Have a `trainer.sampler.Sampler` give a rank what it normalises at once.
 
     Raises:
         InvalidArgument: as `of`, or an epoch has fewer images than the batch.

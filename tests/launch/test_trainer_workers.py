@@ -60,4 +60,4 @@ def test_another_number_of_ranks_ends_a_run_as_the_first_would(
         for key in end["model"]
         if key.endswith(("weight", "bias"))
     ]
-    assert max(moved) > 1e-2
+    assert max(moved) > 1e-3  # far more than the tolerance

@@ -66,7 +66,7 @@ def test_the_dry_run_shows_buckets_sources_and_every_epoch_s_rate():
     assert "25,557,032 parameters, 161 tensors, 5 buckets" in text
     start = next(i for i, line in enumerate(lines) if "of the span" in line)
     rows = [line.split() for line in lines[start + 1 : start + 91]]
-    rates = {int(row[0]): float(row[-1]) for row in rows}
+    rates = {int(row[0]): float(row[-2]) for row in rows}
     assert rates[0] == 0.1 and rates[1] == 0.72 and rates[5] == 3.2
     assert rates[30] == 0.32 and rates[80] == 0.0032
     assert ["optimizer.nesterov", "true", "paper"] in [line.split() for line in lines]
