@@ -190,7 +190,7 @@ class Batches:
         self.place = place
         pool = Synthetic(
             train=True,
-            size=options.image_size,
+            sizes=[options.image_size],
             classes=MODELS[options.model].classes,
             seed=options.seed,
         ).pool
