@@ -78,7 +78,7 @@ tune-all: $(foreach lane,$(LANES),$(VENV_$(lane))/installed)
 test: test-pure test-pythons test-mpi test-openmpi test-impi test-launch test-large
 
 test-pure: $(VENV)/installed
-	timeout 900 $(VENV)/bin/python $(PYTEST) tests \
+	timeout 1500 $(VENV)/bin/python $(PYTEST) tests \
 	    --ignore tests/mpi --ignore tests/gpu --ignore tests/launch --ignore tests/large
 
 test-pythons:
@@ -96,7 +96,7 @@ test-large: $(VENV)/installed
 
 test-mpi: $(VENV)/installed
 	set -e; for n in $(RANKS); do echo "== $(MPI), $$n ranks"; \
-	    timeout -k 10 900 $(LAUNCH) -n $$n \
+	    timeout -k 10 1500 $(LAUNCH) -n $$n \
 	    $(VENV)/bin/python $(PYTEST) --only-mpi tests/mpi; done
 
 test-openmpi test-impi: test-%:
@@ -144,7 +144,7 @@ gpu-bench:
 	told
 
 test-launch: $(VENV)/installed $(VENV_mpich)/installed $(VENV_openmpi)/installed
-	timeout -k 10 1500 $(VENV)/bin/python $(PYTEST) tests/launch
+	timeout -k 10 2400 $(VENV)/bin/python $(PYTEST) tests/launch
 
 lint: $(VENV)/installed $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
