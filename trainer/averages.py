@@ -11,6 +11,7 @@ Before an evaluation all rows of all ranks become their pool (`trainer.bn`), and
 equal.  Only then the number of a rank's microbatches may change.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,7 @@ class Averages:
 
     def follow(self, others: "Averages", part: Any) -> None:
         """Move each row by ``part`` of the way to the same worker's of ``others``."""
-        table = self.own()
-        table += (others.own() - table) * part
+        self.own().lerp_(others.own(), part)
         if self.rows:
             copy(self.live, self.rows[self.held])
 
@@ -64,29 +64,33 @@ class Averages:
         bn.unflatten(self.model, row)
         self.shared = True
 
-    def gather(self, comm: Any) -> Tensor | None:
-        """Return the rows of all workers to rank 0, in order: one if all are equal."""
+    def gather(self, comm: Any, *, every: int = 1) -> Tensor | None:
+        """Return rows of all workers to rank 0, in order: one if all are equal.
+
+        ``every`` rows side by side are equal, of ranks that normalise together: one of
+        these is returned.
+        """
         if self.shared:
             return bn.flatten(self.model)[None]
         parts = comm.gather_objects(self.own().cpu().numpy(), root=0)
         if parts is None:
             return None
-        rows = torch.from_numpy(np.concatenate(parts))
+        rows = torch.from_numpy(np.concatenate(parts)[::every])
         return rows[:1].clone() if (rows == rows[0]).all() else rows
 
-    def restore(self, rows: Tensor, *, workers: range, of: int) -> None:
-        """Go on from gathered rows, this rank having ``workers`` of the ``of`` there.
+    def restore(self, rows: Tensor, *, mine: Sequence[int], of: int) -> None:
+        """Go on from gathered rows, this rank's microbatches from those named ``mine``.
 
-        Each gets its own.  Rows of another number of workers are pooled for all.
+        Where there are not ``of`` rows but another number, they are pooled for all.
         """
         if len(rows) == 1:
             self.share(rows[0])
             return
         if len(rows) != of:
-            self.share(bn.pooled(bn.moments(rows).mean(0)))
+            self.share(bn.pool(rows))
             return
-        self._lay(len(workers))
-        self.table.copy_(rows[workers.start : workers.stop])
+        self._lay(len(mine))
+        self.table.copy_(rows[list(mine)])
         if self.rows:
             copy(self.live, self.rows[0])
         self.shared = False

@@ -83,6 +83,11 @@ def pooled(moments: Tensor) -> Tensor:
     return torch.cat([mean, (square - mean**2).clamp_min(0)])
 
 
+def pool(rows: Tensor) -> Tensor:
+    """Return the means and variances of all, in float64, from a row of each."""
+    return pooled(moments(rows).mean(0))
+
+
 def moments(flat: Tensor) -> Tensor:
     """Return means and mean squares, in float64, from means and variances.
 

@@ -5,7 +5,8 @@ with ``weights_only=True``:
 
     schema     2
     model      ``state_dict``, torchvision's names; buffers of some worker
-    buffers    (workers, m): each worker's running averages; one row if all agree
+    buffers    (groups, m): running averages of each group of workers that normalise
+               together, a worker where none do; one row if all agree
     ema        model and buffers of the averaged weights, if there are any
     optimizer  ``state_dict``
     scaler     the loss scale, its history, and the updates skipped so far
@@ -31,7 +32,12 @@ from trainer import adapter
 
 SCHEMA = 2
 LATEST = "latest"
-FREE = ("optimizer.lr", "optimizer.momentum")
+FREE = (
+    "optimizer.lr",
+    "optimizer.momentum",
+    "bn.evaluate",
+    "bn.recompute_batches",
+)
 
 
 def path_of(output: str, position: dict[str, int]) -> Path:
@@ -119,12 +125,13 @@ def read(path: Path) -> dict[str, Any]:
 def check(content: dict[str, Any], config: dict[str, Any]) -> None:
     """Refuse to continue a run with another model, optimiser, seed or data.
 
-    Rate and momentum may change: they are set before each update.
+    Rate and momentum may change: they are set before each update; so may how batch
+    normalisation is evaluated.
 
     Raises:
         InvalidArgument: listing the fields that differ.
     """
-    groups = ("model.", "optimizer.", "lars.", "rmsprop.")
+    groups = ("model.", "optimizer.", "lars.", "rmsprop.", "bn.")
     fixed = [path for path in config if path.startswith(groups) and path not in FREE]
     fixed += ["seed", "data"]
     stored = content["config"]

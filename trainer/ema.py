@@ -13,6 +13,7 @@ averaged network.
 """
 
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,9 @@ class Ema:
         ``averages`` are those of the first network.  ``made``, on the device: 1, or 0
         after an update that was skipped, which moves nothing.
         """
-        part = 1 - self.decay if made is None else (1 - self.decay) * made
+        part: Any = 1 - self.decay
+        if made is not None:
+            part = part * made.to(self.parameters[0].dtype)
         steps = torch._foreach_sub(self.own, self.parameters)
         torch._foreach_mul_(steps, part)
         torch._foreach_add_(self.parameters, steps)

@@ -88,7 +88,7 @@ def weights(stored: dict[str, Any], config: dict[str, Any]) -> dict[str, Tensor]
     network.load_state_dict(stored["model"])
     rows = stored["buffers"]
     if len(rows) > 1:
-        bn.unflatten(network, bn.pooled(bn.moments(rows).mean(0)))
+        bn.unflatten(network, bn.pool(rows))
     return {name: t.contiguous() for name, t in network.state_dict().items()}
 
 

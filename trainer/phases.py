@@ -148,5 +148,7 @@ def scale(
         least = max(1, round(batch * training / IMAGENET / (images * group)))
         wanted = next(n for n in count(least) if fits(n, group, size))
         most = max(1, training // (images * group))
-        fitted.append(Phase(epoch, images * group * min(wanted, most), images))
+        if wanted > most:  # the next below, if there is one
+            wanted = next((n for n in range(most, 0, -1) if fits(n, group, size)), most)
+        fitted.append(Phase(epoch, images * group * wanted, images))
     return fitted

@@ -141,7 +141,10 @@ def _shared(values: Recipe, phase: Phase, size: int) -> str:
         share = groups.text(phase, values.bn, size)
         return f"{phase.workers} workers * {phase.per_worker} images ({share})"
     batch = values.batch
-    return f"{size} ranks * {batch.per_worker} images * {batch.accumulation}"
+    whole = f"{size} ranks * {batch.per_worker} images * {batch.accumulation}"
+    if values.bn.group == 1:
+        return whole
+    return f"{whole} ({groups.text(phase, values.bn, size)})"
 
 
 def _scaled(values: Recipe, batch: int) -> str:

@@ -3,13 +3,15 @@
 With m values of a channel on all ranks of the group, x on this one, and y = gamma h +
 beta for h = (x - mean) / sqrt(variance + eps)::
 
-    forward   sum x, sum x^2         added within the group; mean, variance
-    backward  sum dy, sum dy h       added within the group
+    forward   sum (x - s), sum (x - s)^2    added within the group; mean, variance
+    backward  sum dy, sum dy h              added within the group
               dx = gamma / sqrt(variance + eps) (dy - sum dy / m - h sum dy h / m)
 
 Both pairs of sums are one small message, in float32 whatever the activations are, in
-float64 for these.  The gradients of gamma and beta are this rank's own sums: the
-reducer takes the mean over all ranks, as it does with every gradient.
+float64 for these.  The shift s is the running mean, which the ranks of a group have in
+common: squares of numbers far from 0 would leave no digits for the variance.  The
+gradients of gamma and beta are this rank's own sums: the reducer takes the mean over
+all ranks, as it does with every gradient.
 
 C. Ying et al.: Image classification at supercomputer scale.  arXiv:1811.06992; the
 sums as in Google's code for it.  S. Ioffe, C. Szegedy: Batch normalization.
@@ -44,7 +46,7 @@ class SpanNorm(nn.BatchNorm2d):
     @torch.compiler.disable  # what MPI does cannot be traced
     def _together(self, x: Tensor) -> Tensor:
         y, mean, variance = Normalise.apply(
-            x, self.weight, self.bias, self.eps, self.comm
+            x, self.weight, self.bias, self.running_mean, self.eps, self.comm
         )
         count = x.numel() // x.shape[1] * self.comm.size
         unbiased = variance * (count / max(count - 1, 1))
@@ -55,30 +57,37 @@ class SpanNorm(nn.BatchNorm2d):
 
 
 class Normalise(torch.autograd.Function):
-    """(x, gamma, beta) to y, and the group's mean and biased variance."""
+    """(x, gamma, beta, shift) to y, and the group's mean and biased variance."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, eps: float, comm: Any
+        ctx: Any,
+        x: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        shift: Tensor,
+        eps: float,
+        comm: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Add the sums of the group, and normalise by them."""
-        wide = widened(x)
+        wide = widened(x) - column(shift)
         sums = torch.cat([wide.sum(OVER), wide.square().sum(OVER)])
         count = x.numel() // x.shape[1] * comm.size
         mean, square = (comm.allreduce(sums, out=sums) / count).chunk(2)
         variance = (square - mean**2).clamp_min(0)
         scale = torch.rsqrt(variance + eps)
+        y = column(gamma * scale) * (wide - column(mean)) + column(beta)
+        mean = mean + shift
         ctx.save_for_backward(x, gamma, mean, scale)
         ctx.comm, ctx.count = comm, count
         ctx.mark_non_differentiable(mean, variance)
-        y = column(gamma * scale) * (wide - column(mean)) + column(beta)
         return y.to(x.dtype), mean, variance
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, grad: Tensor, *_: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    ) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         """Return the gradients of x, gamma and beta."""
         x, gamma, mean, scale = ctx.saved_tensors
         wide = widened(grad)
@@ -88,7 +97,7 @@ class Normalise(torch.autograd.Function):
         along, across = both.chunk(2)
         inner = column(gamma * scale) * (wide - column(along) - h * column(across))
         beta_grad, gamma_grad = mine.to(gamma.dtype).chunk(2)
-        return inner.to(x.dtype), gamma_grad, beta_grad, None, None
+        return inner.to(x.dtype), gamma_grad, beta_grad, None, None, None
 
 
 def widened(x: Tensor) -> Tensor:

@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainer import checkpoint, groups, optim, recipe
+from trainer import checkpoint, groups, optim, recipe, wire
 from trainer.averages import Averages
 from trainer.settings import Settings
 
 
 def save(run: Any) -> None:
     """Write a checkpoint; every rank gives its workers' running averages to it."""
-    content = network(run.model, run.averages, run.comm)
+    content = network(run, run.model, run.averages)
     if run.ema is not None:
-        content["ema"] = network(run.ema.model, run.ema.averages, run.comm)
+        content["ema"] = network(run, run.ema.model, run.ema.averages)
     scaler = run.precision.state_dict()
     if run.comm.rank == 0:
         position = {
@@ -45,10 +45,13 @@ def save(run: Any) -> None:
         run.recorder.event("checkpoint", path=str(path), **position)
 
 
-def network(model: nn.Module, averages: Averages, comm: Any) -> dict[str, Any]:
-    """Return what a network has, and on rank 0 the running averages of all workers."""
-    buffers = averages.gather(comm)
-    return {"model": on_host(model.state_dict()), "buffers": buffers}
+def network(run: Any, model: nn.Module, averages: Averages) -> dict[str, Any]:
+    """Return what a network has to rank 0, with the running averages of all workers."""
+    together = groups.of(run.phase, run.settings.recipe.bn, run.comm.size).ranks
+    rows = averages.gather(run.comm, every=together)
+    if run.comm.rank:
+        return {}
+    return {"model": on_host(model.state_dict()), "buffers": rows}
 
 
 def on_host(tree: Any) -> Any:
@@ -80,16 +83,34 @@ def restore(run: Any, content: dict[str, Any]) -> None:
     run.epoch, run.step = position["epoch"], position["step"]
     run.samples_seen = position["samples_seen"]
     phase, sampler = run.phase, run.sampler
-    groups.cut(sampler, phase, run.settings.recipe.bn)
-    rows = sampler.batch // sampler.per_worker
+    config = run.settings.recipe.bn
+    together = groups.cut(sampler, phase, config).ranks
+    mine = [worker // together for worker in sampler.workers]
+    of = sampler.batch // sampler.per_worker // together
     parts = [(run.model, run.averages, content)]
     if run.ema is not None:
         stored = content.get("ema", content)
         parts.append((run.ema.model, run.ema.averages, stored))
     for model, averages, stored in parts:
         model.load_state_dict(stored["model"])
-        averages.restore(stored["buffers"], workers=sampler.workers, of=rows)
+        averages.restore(stored["buffers"], mine=mine, of=of)
     optim.restore(run.optimizer, content["optimizer"])
-    run.precision.load_state_dict(content.get("scaler", {}))
+    scaler = dict(content.get("scaler", {}))
+    if "scale" in scaler:
+        scaler["scale"] *= scale_ratio(run, content["ranks"])
+    run.precision.load_state_dict(scaler)
     run.reducer.restore(content["order"])
     torch.set_rng_state(content["rng"])
+
+
+def scale_ratio(run: Any, before: int) -> float:
+    """Return how many times the loss scale of ``before`` ranks suits these ranks.
+
+    Only the scale of float16 on the wire depends on them: a rank sends its share.
+    """
+    values = run.settings.recipe
+    first = [
+        wire.first_scale(values.precision, values.reduction.wire, size)
+        for size in (run.comm.size, before)
+    ]
+    return first[0] / first[1] if all(first) else 1.0

@@ -133,7 +133,12 @@ def check_numbers(settings: Any) -> None:
 
 
 def check_norm(values: Recipe) -> None:
-    """Refuse groups of workers that normalise in parts."""
+    """Refuse statistics of several workers and of a part, or of a single image."""
+    if values.bn.ghost == 1:
+        raise InvalidArgument(
+            "--bn.ghost: got 1, expected at least 2 images, or 0 for all of a "
+            "microbatch: one image alone has no variance where it is one pixel"
+        )
     if values.bn.group > 1 and values.bn.ghost:
         raise InvalidArgument(
             f"--bn.ghost: got {values.bn.ghost} with --bn.group {values.bn.group}; "
@@ -193,11 +198,18 @@ def check_weights(values: Recipe) -> None:
         raise InvalidArgument(
             f"--loss_scale: got {values.loss_scale:g}, expected a finite number"
         )
-    if values.loss_scale and values.precision != "float16":
+    half = values.precision == "float16" or values.reduction.wire == "float16"
+    if values.loss_scale and not half:
         raise InvalidArgument(
             f"--loss_scale: got {values.loss_scale:g}, but --precision "
-            f"{values.precision} has no loss scale; add --precision float16, or use "
-            "--loss_scale 0"
+            f"{values.precision} has no loss scale; add --precision float16 or --wire "
+            "float16, or use --loss_scale 0"
+        )
+    if values.ema_decay and values.bn.evaluate == "last_batch":
+        raise InvalidArgument(
+            f"--ema_decay: got {values.ema_decay:g} with --bn.evaluate last_batch, but "
+            "the last update's statistics are not those of averaged weights; use "
+            "--bn.evaluate moving or recompute"
         )
 
 

@@ -1,6 +1,7 @@
 """Any number of ranks trains what one rank trains that accumulates, to 12 digits."""
 
 import pytest
+import torch
 from double import assert_same, state, trained
 
 from trainer.averages import Averages
@@ -48,6 +49,24 @@ def test_ranks_share_workers_evenly_or_not(comm, alone, output, tmp_path, name, 
     assert_same(
         together, trained(alone, tmp_path / "alone", name, count, *workers(count))
     )
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_ranks_that_share_groups_train_and_store_as_one_rank(
+    comm, alone, output, tmp_path, groups
+):
+    groups = groups if comm.size % groups == 0 else 1
+    count, seen = groups * comm.size, []
+    flags = "goyal2017", count, *workers(count), "--bn.group", str(comm.size)
+    together = trained(comm, output, *flags)
+    assert_same(together, trained(alone, tmp_path / "alone", *flags))
+    rows = state(together)["workers' averages"]
+    assert len(rows) == groups
+    trained(
+        alone, tmp_path / "again", *flags, "--resume", str(output),
+        change=lambda run: seen.append(run.averages.own().clone()),
+    )  # fmt: skip
+    assert torch.equal(seen[0], rows.to(seen[0]))
 
 
 def test_independent_shuffles_train_something_else(comm, alone, output, tmp_path):

@@ -78,7 +78,7 @@ def test_pooling_is_exact_and_the_same_whatever_the_ranks():
     for mine in range(WORKERS + 1):
         own = network()
         averages = Averages(own)
-        averages.restore(rows, workers=range(mine), of=WORKERS)
+        averages.restore(rows, mine=range(mine), of=WORKERS)
         bn.synchronise(averages, Several([rows[mine:4], rows[max(mine, 4) :]]))
         found = bn.flatten(own)
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
@@ -126,12 +126,12 @@ def test_gathered_rows_go_back_to_the_same_workers_on_other_ranks(ranks):
     found = []
     for workers in places:
         averages = Averages(network())
-        averages.restore(rows, workers=workers, of=WORKERS)
+        averages.restore(rows, mine=workers, of=WORKERS)
         averages.begin(len(workers))
         found.append(averages.own().clone())
     assert torch.equal(torch.cat(found), rows)
     first = Averages(network())
-    first.restore(rows, workers=places[0], of=WORKERS)
+    first.restore(rows, mine=places[0], of=WORKERS)
     assert torch.equal(first.gather(Several(found[1:])), rows)
 
 
@@ -155,6 +155,6 @@ def test_equal_rows_are_stored_once():
 def test_rows_of_another_number_of_workers_are_pooled():
     rows = rows_of_ranks(network())
     model = network()
-    Averages(model).restore(rows, workers=range(2), of=2)
+    Averages(model).restore(rows, mine=range(2), of=2)
     pool = bn.pooled(bn.moments(rows).mean(0))
     torch.testing.assert_close(bn.flatten(model), pool)

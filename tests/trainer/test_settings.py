@@ -113,6 +113,8 @@ def test_a_field_that_is_a_word_has_its_choices(path):
         ("--ema_decay -0.1", "--ema_decay: got -0.1, expected at least 0"),
         ("--ema_decay .nan", "--ema_decay: got nan, expected at least 0"),
         ("--loss_scale 128", "got 128, but --precision float32 has no loss scale"),
+        ("--ema_decay 0.9 --bn.evaluate last_batch", "use --bn.evaluate moving or"),
+        ("--bn.ghost 1", "--bn.ghost: got 1, expected at least 2 images"),
         ("--loss_scale -1", "--loss_scale: got -1.*, expected at least 0"),
         ("--loss_scale .inf", "--loss_scale: got inf, expected a finite number"),
         ("--images.test_size -1", "--images.test_size: got -1, expected at least 0"),

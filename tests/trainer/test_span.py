@@ -26,9 +26,24 @@ def test_gradients_are_the_derivatives():
     beta = torch.randn(2, dtype=torch.float64, requires_grad=True)
 
     def normalised(x, gamma, beta):
-        return Normalise.apply(x, gamma, beta, 1e-3, Alone())[0]
+        shift = torch.tensor([0.3, -2.0], dtype=torch.float64)
+        return Normalise.apply(x, gamma, beta, shift, 1e-3, Alone())[0]
 
     assert torch.autograd.gradcheck(normalised, (x, gamma, beta))
+
+
+def test_activations_far_from_zero_keep_their_digits():
+    torch.manual_seed(0)
+    here = SpanNorm(2)
+    here.comm = Four()
+    for _ in range(100):
+        x = 300 + torch.randn(8, 2, 4, 4)
+        y = here(x)
+    exact = nn.functional.batch_norm(x.double(), None, None, training=True)
+    torch.testing.assert_close(y.double(), exact, rtol=0, atol=1e-4)
+    far = SpanNorm(2)
+    far.comm = Four()  # not shifted yet
+    assert (far(x).double() - exact).abs().max() > 1e-3
 
 
 def test_a_copy_on_each_rank_changes_but_the_unbiased_variance():
