@@ -1,4 +1,6 @@
-"""Arms: what is compared, each a recipe that differs from M5 in one thing.
+"""Arms: what is compared, each a recipe, most of which differ from M5 in one thing.
+
+M7 and M8 are whole recipes of their papers: optimiser and schedule together.
 
 M5 is Goyal et al.'s recipe (arXiv:1706.02677) at the study's size: momentum SGD, steps
 at 1/3, 2/3 and 8/9 of the run, the rate scaled with the batch and warmed up gradually,

@@ -3,6 +3,8 @@
 Running averages lag behind where an epoch has few updates, which would mix the batch
 with their decay.  So the statistics are computed anew, over 64 ghost batches of
 training pictures: the mean, and the mean of squares, averaged; the variance from both.
+They are the first pictures, whose classes take turns, and at most 2,048 at a time: for
+M10, too, whose batches may be larger.
 """
 
 import numpy as np

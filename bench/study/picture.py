@@ -4,7 +4,7 @@ from typing import Any
 
 from bench.plot import COLOURS, MARKERS
 
-from . import plan, verdict
+from . import plan, report, verdict
 from .arms import ARMS, REFERENCE
 from .record import Record
 from .verdict import NEAR, Cell
@@ -22,7 +22,7 @@ def draw(path: str, record: Record) -> None:
     """Write the picture; the name's end tells the format."""
     from matplotlib.figure import Figure
 
-    cells = verdict.table(record.rows)
+    cells = report.cells(record)
     figure = Figure(figsize=(12, 5), layout="constrained")
     size = record.size
     figure.suptitle(

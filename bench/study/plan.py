@@ -59,6 +59,12 @@ def key(run: Run | Outcome) -> Key:
     return run.arm, run.batch, run.seed, run.rate
 
 
+def planned(size: Size, rates: Rates, done: Iterable[Outcome]) -> list[Outcome]:
+    """Return the outcomes of the plan's runs: not of rates tried before."""
+    keys = {key(run) for run in runs(size, rates)}
+    return [outcome for outcome in done if key(outcome) in keys]
+
+
 def left(planned: Sequence[Run], done: Iterable[Outcome]) -> list[Run]:
     """Return the runs that have no outcome yet."""
     known = {key(outcome) for outcome in done}

@@ -10,8 +10,9 @@ With s the standard deviation of M0 over the random seeds, and means of the erro
           warm-up recovers at least half of the gap
 
 If (ii) never triggers, the study is not reproducible at this scale, and no threshold
-moves.  The test is exact: of all ways to flip the signs of the differences, the part
-whose mean is at least as large; below 5 random seeds it cannot reach 5 %.
+moves.  The test is exact and one-sided: of all ways to flip the signs of the
+differences, the part whose mean is at least as large.  Below 5 random seeds it cannot
+reach 5 %, and of 5 only if M5 is better with each.
 """
 
 from collections.abc import Iterable, Mapping

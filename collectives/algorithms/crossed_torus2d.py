@@ -5,7 +5,8 @@
     bytes sent per rank  2 n (p - 1) / p, of which n (X - 1) / X (1 + 1 / Y) along the
            row and n (Y - 1) / Y (1 + 1 / X) along the column
     cost   about the slower axis: 4 (X - 1) alpha + n (X - 1) / X (1 + 1 / Y) beta on
-           links of its own, the sum of both on links that they share    [seconds]
+           links of its own, the sum of both on links that they share; additions
+           count where no message hides them    [seconds]
 
     first half     row RS      column allreduce   row AG
     second half    column RS   row allreduce      column AG
