@@ -47,14 +47,16 @@ def of(phase: Phase, config: Norm, size: int) -> Layout:
         raise InvalidArgument(
             f"--bn.group: got {config.group}, expected a divisor of the "
             f"{phase.workers} microbatches an update from epoch {phase.epoch:g} on; "
-            "give --bn.group, or another number of ranks or --batch.accumulation"
+            "use a divisor, or another number of ranks, --virtual-workers or "
+            "--batch.accumulation"
         )
     if not phases.fits(groups, config.group, size):
         several = [d for d in range(2, config.group + 1) if config.group % d == 0]
         valid = ", ".join(str(groups * d) for d in several)
+        few = "1 rank" if groups == 1 else f"1 to {groups} ranks"
         raise InvalidArgument(
-            f"--bn.group: {size} ranks cannot share {groups} groups of {config.group} "
-            f"microbatches evenly; use 1 to {groups} ranks, or one of {valid}"
+            f"--bn.group: {size} ranks cannot share {groups} group(s) of "
+            f"{config.group} microbatches evenly; use {few}, or one of {valid}"
         )
     ranks = max(1, size // groups)
     return Layout(config.group // ranks, ranks)

@@ -192,9 +192,13 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str, base: Recipe) -
     add(
         "--virtual-workers",
         type=int | None,
-        help="microbatches of the first update, whatever the number of ranks",
+        help="train as so many ranks would, whatever their number",
     )
-    add("--max-steps", type=int | None, help="stop after these updates")
+    add(
+        "--max-steps",
+        type=int | None,
+        help="stop after so many updates of this run, not counting a resumed one's",
+    )
     add("--log-every", type=int, default=10, help="updates between two lines")
     add(
         "--log",

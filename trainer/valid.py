@@ -21,6 +21,34 @@ FORMS = {
     "lamb": ("u",),
 }
 
+WITHIN = {
+    "above 0": lambda x: x > 0,
+    "at least 0": lambda x: x >= 0,
+    "at least 0 and below 1": lambda x: 0 <= x < 1,
+    "at least 0 and at most 1": lambda x: 0 <= x <= 1,
+    "above 0 and at most 1": lambda x: 0 < x <= 1,
+}
+RANGES = {
+    "label_smoothing": "at least 0 and below 1",
+    "optimizer.lr": "above 0",
+    "optimizer.weight_decay": "at least 0",
+    "lars.coefficient": "above 0",
+    "lars.eps": "at least 0",
+    "rmsprop.period_epochs": "above 0",
+    "rmsprop.lr": "above 0",
+    "rmsprop.decay": "at least 0 and below 1",
+    "rmsprop.eps": "above 0",
+    "lr.warmup_epochs": "at least 0",
+    "lr.factor": "above 0",
+    "lr.power": "above 0",
+    "lr.end": "at least 0",
+    "bn.decay": "at least 0 and below 1",
+    "bn.eps": "above 0",
+    "images.min_area": "above 0 and at most 1",
+    "images.jitter": "at least 0 and at most 1",
+    "images.lighting": "at least 0",
+}
+
 
 def check(settings: Any) -> None:
     """Refuse what cannot work, before anything is started.
@@ -32,6 +60,7 @@ def check(settings: Any) -> None:
     check_gpu(settings)
     check_files(settings)
     check_numbers(settings)
+    check_ranges(settings.recipe)
     check_norm(settings.recipe)
     check_rate(settings.recipe)
     check_optimizer(settings.recipe)
@@ -119,7 +148,7 @@ def check_numbers(settings: Any) -> None:
         "--switch-bytes": (values.reduction.switch_bytes, 0),
         "--bucket-bytes": (settings.bucket_bytes, 1),
         "--virtual-workers": (1 if virtual is None else virtual, 1),
-        "--max-steps": (settings.max_steps or 1, 1),
+        "--max-steps": (1 if settings.max_steps is None else settings.max_steps, 1),
         "--log-every": (settings.log_every, 1),
         "--checkpoint-every": (settings.checkpoint_every, 1),
         "--keep": (settings.keep, 1),
@@ -130,6 +159,24 @@ def check_numbers(settings: Any) -> None:
     for flag, (value, least) in at_least.items():
         if value < least:
             raise InvalidArgument(f"{flag}: got {value}, expected at least {least}")
+
+
+def check_ranges(values: Recipe) -> None:
+    """Refuse a number that is outside what its field means, and epochs that fall."""
+    flat = dict(recipe.flatten(values))
+    for path, expected in RANGES.items():
+        value = flat[path]
+        if not (isfinite(value) and WITHIN[expected](value)):
+            raise InvalidArgument(f"--{path}: got {value:g}, expected {expected}")
+    for path, epochs in (
+        ("lr.drops", values.lr.drops),
+        ("lr.jumps", tuple(epoch for epoch, _ in values.lr.jumps)),
+    ):
+        if any(start >= stop for start, stop in pairwise(epochs)):
+            raise InvalidArgument(
+                f"--{path}: got the epochs {recipe.show(epochs)}, expected each to be "
+                "later than the one before"
+            )
 
 
 def check_norm(values: Recipe) -> None:
