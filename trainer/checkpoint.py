@@ -111,7 +111,10 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise InvalidArgument(f"checkpoint {path} cannot be read: {error}") from error
+        raise InvalidArgument(
+            f"checkpoint {path} cannot be read: it is damaged, or no checkpoint of "
+            f"this program ({type(error).__name__})"
+        ) from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise InvalidArgument(
