@@ -91,6 +91,12 @@ class Training:
         return self.epoch + self.samples_seen / self.sampler.usable
 
     @property
+    def where(self) -> dict[str, float]:
+        """The place in the run, as every event tells it."""
+        done = self.epochs_done
+        return {"epoch": self.epoch, "epochs_done": done, "step": self.step}
+
+    @property
     def phase(self) -> Phase:
         """The phase that this epoch is in."""
         values = self.settings.recipe
@@ -170,9 +176,7 @@ def _set_phase(run: Training, phase: Phase) -> None:
     if before != (sampler.batch, sampler.per_worker):
         run.recorder.event(
             "phase",
-            epoch=run.epoch,
-            epochs_done=run.epochs_done,
-            step=run.step,
+            **run.where,
             batch=phase.batch,
             per_worker=phase.per_worker,
             momentum=momentum,
@@ -249,9 +253,7 @@ def _log_step(run: Training, loss: float, rate: float, speed: float) -> None:
     times = run.stragglers.compare()
     run.recorder.event(
         "step",
-        epoch=run.epoch,
-        epochs_done=run.epochs_done,
-        step=run.step,
+        **run.where,
         samples_seen=run.samples_seen,
         loss=loss,
         lr=rate,
@@ -276,9 +278,7 @@ def _evaluate(run: Training) -> None:
     run.result = {"top1": result.top1, "loss": result.loss}
     run.recorder.event(
         "eval",
-        epoch=run.epoch,
-        epochs_done=run.epochs_done,
-        step=run.step,
+        **run.where,
         correct=result.correct,
         count=result.count,
         seconds=perf_counter() - begin,

@@ -278,9 +278,7 @@ def open_output(run: Training, *, resumed: bool) -> None:
         train_images=run.sampler.count,
         test_images=len(run.datasets[1]),
         resumed=resumed,
-        epoch=run.epoch,
-        epochs_done=run.epochs_done,
-        step=run.step,
+        **run.where,
         max_steps=settings.max_steps,
     )
 

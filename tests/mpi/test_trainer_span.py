@@ -131,6 +131,13 @@ def trained(comm, output, *flags):
     return run
 
 
+def trained_both(comm, output, tmp_path, *flags):
+    """Train on all ranks, and on each of them alone; return both runs."""
+    together = trained(comm, output, *flags)
+    with comm.split(comm.rank) as alone:
+        return together, trained(alone, tmp_path / "alone", *flags)
+
+
 def test_a_group_of_ranks_trains_as_one_rank_that_has_it_all(comm, tmp_path):
     output = comm.broadcast_object(str(tmp_path), root=0)
     size = comm.size
@@ -138,10 +145,7 @@ def test_a_group_of_ranks_trains_as_one_rank_that_has_it_all(comm, tmp_path):
         "--batch.phases", f"[[0,{16 * size},8]]", "--bn.group", str(2 * size),
         "--max-steps", "6",
     ]  # fmt: skip
-    together = trained(comm, output, *flags)
-    alone = comm.split(comm.rank)
-    one = trained(alone, tmp_path / "alone", *flags)
-    alone.close()
+    together, one = trained_both(comm, output, tmp_path, *flags)
     assert together.sampler.per_worker == 16 and together.sampler.accumulation == 1
     assert one.sampler.per_worker == 16 * size and one.sampler.accumulation == 1
     theirs = one.model.state_dict()
@@ -156,10 +160,7 @@ def test_ranks_that_have_different_numbers_of_groups_train_as_one(comm, tmp_path
         "--batch.phases", f"[[0,{8 * groups},4]]", "--bn.group", "2",
         "--max-steps", "3", "--bn.evaluate", "recompute",
     ]  # fmt: skip
-    together = trained(comm, output, *flags)
-    alone = comm.split(comm.rank)
-    one = trained(alone, tmp_path / "alone", *flags)
-    alone.close()
+    together, one = trained_both(comm, output, tmp_path, *flags)
     assert together.spans == {}
     assert together.result["loss"] == pytest.approx(one.result["loss"], rel=1e-3)
     for mine, theirs in zip(
@@ -176,10 +177,7 @@ def test_recomputed_statistics_are_the_same_on_all_ranks_and_shared_by_them(
         "--batch.phases", f"[[0,{8 * comm.size},8]]", "--bn.group", str(comm.size),
         "--max-steps", "3", "--bn.evaluate", "recompute",
     ]  # fmt: skip
-    together = trained(comm, output, *flags)
-    alone = comm.split(comm.rank)
-    one = trained(alone, tmp_path / "alone", *flags)
-    alone.close()
+    together, one = trained_both(comm, output, tmp_path, *flags)
     assert together.result["loss"] == pytest.approx(one.result["loss"], rel=1e-3)
 
 
