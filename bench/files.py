@@ -32,12 +32,7 @@ def read_json(path: str) -> tuple[dict[str, Any], list[Row]]:
     Raises:
         WrongUsage: it cannot be read, or was not written by this benchmark.
     """
-    try:
-        found = json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise WrongUsage(f"cannot read {path!r}: {error.strerror}") from None
-    except ValueError as error:
-        raise WrongUsage(f"{path!r} is no JSON: {error}") from None
+    found = parsed(path, "expected what --json writes")
     problem = strange(found)
     if problem is not None:
         raise WrongUsage(
@@ -45,6 +40,20 @@ def read_json(path: str) -> tuple[dict[str, Any], list[Row]]:
             "`python -m bench.allreduce --json` writes: measure again with it"
         )
     return found["meta"], [Row(**row) for row in found["rows"]]
+
+
+def parsed(path: str, cure: str) -> Any:
+    """Return what a JSON file says.
+
+    Raises:
+        WrongUsage: it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise WrongUsage(f"cannot read {path!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise WrongUsage(f"{path!r} is no JSON: {error}; {cure}") from None
 
 
 def strange(found: Any) -> str | None:

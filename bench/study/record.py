@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from bench import files
 from bench.command import WrongUsage
 
 from .task import CALIBRATION, DATA_SEED, NOISE, Size
@@ -52,12 +53,7 @@ def read(path: str) -> Record:
         WrongUsage: it cannot be read, or was not written by this study.
     """
     cure = "expected a file that `python -m bench.largebatch --json` writes"
-    try:
-        found = json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise WrongUsage(f"cannot read {path!r}: {error.strerror}") from None
-    except ValueError as error:
-        raise WrongUsage(f"{path!r} is no JSON: {error}; {cure}") from None
+    found = files.parsed(path, cure)
     if not isinstance(found, dict) or set(found) != set(PARTS):
         raise WrongUsage(f"{path!r} is not {{{', '.join(PARTS)}}}; {cure}")
     if not fits(found["size"], SIZE):
