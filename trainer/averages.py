@@ -83,10 +83,7 @@ class Averages:
 
         Where there are not ``of`` rows but another number, they are pooled for all.
         """
-        if len(rows) == 1:
-            self.share(rows[0])
-            return
-        if len(rows) != of:
+        if len(rows) == 1 or len(rows) != of:
             self.share(bn.pool(rows))
             return
         self._lay(len(mine))

@@ -84,8 +84,11 @@ def pooled(moments: Tensor) -> Tensor:
 
 
 def pool(rows: Tensor) -> Tensor:
-    """Return the means and variances of all, in float64, from a row of each."""
-    return pooled(moments(rows).mean(0))
+    """Return the means and variances of all from a row of each, in float64.
+
+    One row is itself, to the last bit.
+    """
+    return pooled(moments(rows).mean(0)) if len(rows) > 1 else rows[0]
 
 
 def moments(flat: Tensor) -> Tensor:

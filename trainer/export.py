@@ -86,9 +86,7 @@ def weights(stored: dict[str, Any], config: dict[str, Any]) -> dict[str, Tensor]
     """Return stored parameters and pooled running averages, by name."""
     network = built(config)
     network.load_state_dict(stored["model"])
-    rows = stored["buffers"]
-    if len(rows) > 1:
-        bn.unflatten(network, bn.pool(rows))
+    bn.unflatten(network, bn.pool(stored["buffers"]))
     return {name: t.contiguous() for name, t in network.state_dict().items()}
 
 
