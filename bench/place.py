@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from collectives import device
+
 NOT_KNOWN = float("nan")
 
 
@@ -87,8 +89,11 @@ class Gpu:
 
         A rank that only waited for its GPU would not serve its MPI library, on which
         another rank's GPU may wait.
+
+        Raises:
+            RuntimeError: CUDA's error.
         """
-        while not event.done:
+        while not device.reached(event):
             self.mpi.Iprobe()
 
 

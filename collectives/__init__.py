@@ -49,6 +49,7 @@ __all__ = [
     "algorithms",
     "arrays",
     "aware",
+    "device",
     "gpu",
     "host",
     "job",

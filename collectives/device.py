@@ -13,6 +13,7 @@ Nothing here is imported, nor any CUDA library, before a device array comes alon
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from .errors import UnsupportedArray
 
+NOT_READY = 600  # cudaErrorNotReady
 EXTRAS = (
     "pip install 'mpi-collectives[cuda12]', or [cuda13], whichever the driver supports"
 )
@@ -105,6 +107,25 @@ def number(x: Any) -> int:
     if torch is not None and isinstance(x, torch.Tensor):
         return int(x.device.index)
     return int(array(x).device.id)
+
+
+def reached(event: Any) -> bool:
+    """Say whether an event has come.
+
+    CuPy's ``Event.done`` is False for ever after an error of CUDA, which a kernel of
+    anybody in this process may have made.
+
+    Raises:
+        RuntimeError: CUDA's error.
+    """
+    runtime = library().cuda.runtime
+    status = runtime.eventQuery(event.ptr)
+    if status not in (0, NOT_READY):
+        raise RuntimeError(
+            f"CUDA: {runtime.CUDARuntimeError(status)}; this process cannot use its "
+            "GPU any more: start it again (CUDA_LAUNCH_BLOCKING=1 shows what failed)"
+        )
+    return bool(status == 0)
 
 
 class Queue:
@@ -212,7 +233,8 @@ class Ordered:
     def __del__(self) -> None:
         """Let go of what nobody has taken; at the end of the process all is over."""
         if not self.finalizing():
-            self.let_go()
+            with suppress(RuntimeError):  # CUDA's error: nobody would hear of it here
+                self.let_go()
 
 
 def hand_over(steps: Any) -> None:

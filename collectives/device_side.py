@@ -17,8 +17,8 @@ from typing import Any
 
 from . import aware, device
 from .arrays import DType
-from .device import Queue
-from .errors import CollectiveError, InvalidArgument, UnsupportedArray
+from .device import Queue, reached
+from .errors import CollectiveError, InvalidArgument, Stalled, UnsupportedArray
 from .plan import Plan
 from .step import GroupCall
 
@@ -122,11 +122,23 @@ class DeviceSide:
             self.engine.abort()
 
     def close(self) -> None:
-        """Wait for our streams, then free what they used."""
+        """Wait for our streams, then free what they used.
+
+        Raises:
+            Stalled: they do not come to an end.
+            RuntimeError: CUDA's error.
+        """
         if self.queue is not None:
+            end = time.monotonic() + self.end.timeout_s
             with self.queue.gpu:
                 last = [self.queue.record(stream) for stream in self.queue.streams]
-                while not all(event.done for event in last):
+                while not all(map(reached, last)):
+                    if time.monotonic() > end:
+                        raise Stalled(
+                            f"close(): GPU {self.queue.number} has not done within "
+                            f"{self.end.timeout_s:g} s what it was given: a kernel "
+                            "does not end, or waits for another rank"
+                        )
                     time.sleep(1e-4)
         if self.engine is not None:
             self.engine.close()

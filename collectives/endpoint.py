@@ -261,9 +261,14 @@ class Endpoint:
         """Free what was allocated; all ranks call it."""
         if self.shared is not None:
             self.shared.close()
-        self.device.close()
-        for mpi in self.private:
-            mpi.Free()
+        try:
+            self.device.close()
+        except Exception:
+            ABANDONED.append(self)  # the GPU may still use what is ours
+            raise
+        finally:
+            for mpi in self.private:
+                mpi.Free()
 
     def check_root(self, root: int) -> None:
         """Check that ``root`` is a rank.

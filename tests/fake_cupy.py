@@ -13,11 +13,14 @@ from fake_arrays import (
     ndarray,
 )
 from fake_gpu import (
+    ILLEGAL_ADDRESS,
+    CUDARuntimeError,
     Device,
     Event,
     Gpu,
     Race,
     Stream,
+    event_query,
     get_current_stream,
     get_elapsed_time,
 )
@@ -25,7 +28,7 @@ from fake_kernels import ElementwiseKernel, ufunc
 
 from collectives import kernels
 
-__all__ = ["Gpu", "Race", "install"]
+__all__ = ["ILLEGAL_ADDRESS", "Gpu", "Race", "install"]
 
 
 def install(monkeypatch, gpu, devices=1):
@@ -46,6 +49,8 @@ def install(monkeypatch, gpu, devices=1):
         getDeviceProperties=lambda id: {"name": b"stand-in", "totalGlobalMem": 1 << 30},
         runtimeGetVersion=lambda: 13000,
         driverGetVersion=lambda: 13010,
+        eventQuery=event_query,
+        CUDARuntimeError=CUDARuntimeError,
     )
     module.cuda.get_elapsed_time = get_elapsed_time
     module.__version__ = "0"

@@ -19,6 +19,8 @@ import weakref
 from itertools import count
 
 HOST = 0  # the party that is no stream
+NOT_READY, ILLEGAL_ADDRESS = 600, 700
+ERRORS = {NOT_READY: "cudaErrorNotReady", ILLEGAL_ADDRESS: "cudaErrorIllegalAddress"}
 
 
 class Race(AssertionError):
@@ -37,6 +39,7 @@ class Gpu:
         self.touched = {}  # base address: list of accesses
         self.pinned = {}  # address: array
         self.memories = weakref.WeakSet()
+        self.error = 0  # CUDA's, with which everything fails from then on
         self.pool = {}  # stream, bytes: what was allocated there and dropped
         self.default = Stream(self)
 
@@ -122,6 +125,7 @@ class Stream:
 
     def put(self, do, accesses=(), waits=None):
         """Queue ``do()``; it happens when `step` gets there."""
+        check_status(self.gpu.error)
         with self.gpu.lock:
             self.queue.append((do, tuple(accesses), dict(self.gpu.host), waits))
         self.gpu.run()
@@ -187,8 +191,12 @@ class Mark:
 class Event:
     """What streams and the host wait for."""
 
+    made = weakref.WeakValueDictionary()  # by address
+
     def __init__(self, block=False, disable_timing=False, interprocess=False):
-        self.mark, self.timing = None, not disable_timing
+        self.mark, self.timing, self.gpu = None, not disable_timing, Gpu.made
+        self.ptr = id(self)
+        Event.made[self.ptr] = self
 
     def record(self, stream=None):
         stream = stream or get_current_stream()
@@ -201,15 +209,34 @@ class Event:
 
         stream.put(reach)
 
-    @property
-    def done(self):
+    def status(self):
+        if self.gpu.error:
+            return self.gpu.error
         if self.mark is None:
-            return True
+            return 0
         self.gpu.run()
         with self.gpu.lock:
             if self.mark.reached:
                 merge(self.gpu.host, self.mark.clock)
-            return self.mark.reached
+            return 0 if self.mark.reached else NOT_READY
+
+
+class CUDARuntimeError(RuntimeError):
+    """What CuPy raises of a status."""
+
+    def __init__(self, status):
+        self.status = status
+        super().__init__(f"{ERRORS[status]}: so CUDA says")
+
+
+def check_status(status):
+    if status:
+        raise CUDARuntimeError(status)
+
+
+def event_query(address):
+    """Return the status of an event; CuPy does not raise here."""
+    return Event.made[address].status()
 
 
 def get_elapsed_time(start, end):

@@ -11,7 +11,7 @@ finds that the library takes device memory; another one would end the process.
 from collections.abc import Iterator
 from typing import Any
 
-from ..device import Queue, library
+from ..device import Queue, library, reached
 from ..scratch import Scratch
 from .staged import Steps
 
@@ -35,7 +35,7 @@ class Direct:
     def pass_on(self, begin: Any, data: Any, peer: int, tag: int) -> Iterator[None]:
         """Wait for the kernels before, then for MPI."""
         before = self.queue.record(self.queue.kernels)
-        while not before.done:
+        while not reached(before):
             yield
         request = begin(data, peer, tag)
         while not request.Test():

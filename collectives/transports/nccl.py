@@ -26,7 +26,7 @@ import numpy as np
 
 from ..arrays import DType
 from ..chunk import Chunk
-from ..device import Queue
+from ..device import Queue, reached
 from ..mapped import nccl_version
 from ..step import KINDS, GroupCall
 from . import bindings
@@ -98,7 +98,7 @@ class Nccl:
         self.launch(member, call, data, dtype, op)
         yield from waited(member)  # the event must come after the call
         ended = self.queue.record(stream)
-        while not ended.done:
+        while not reached(ended):
             member.ready()  # raises what NCCL reports
             yield
         self.ticks += 1

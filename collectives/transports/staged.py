@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device import Queue, library
+from ..device import Queue, library, reached
 from ..scratch import Scratch
 
 
@@ -48,7 +48,7 @@ class Staged:
         host = slot[: data.nbytes]
         data.data.copy_to_host_async(pointer(host), host.nbytes, queue.down)
         copied = queue.record(queue.down)
-        while not copied.done:
+        while not reached(copied):
             yield
         request = self.point.isend(host, dst, tag)
         while not request.Test():
@@ -96,7 +96,7 @@ class Slots:
 
     def take(self, nbytes: int) -> np.ndarray | None:
         """Return a slot of ``nbytes`` or more; None if one will soon be free."""
-        while self.copying and self.copying[0][0].done:
+        while self.copying and reached(self.copying[0][0]):
             self.free.append(self.copying.pop(0)[1])
         if self.free:
             slot = self.free.pop()
