@@ -67,8 +67,10 @@ class Array(NamedTuple):
         return isinstance(self.data, np.ndarray)
 
     def empty(self, count: int) -> Any:
-        """Return new flat storage of ``count`` elements beside this one."""
-        return empty_like(self.data, count, self.data.dtype)
+        """Return new flat storage of ``count`` elements beside this one, to keep."""
+        if self.host:
+            return np.empty(count, self.data.dtype)
+        return device.empty(count, self.data.dtype)
 
     def like(self, data: Any, shape: tuple[int, ...]) -> "Array":
         """Return other flat storage as an array of the same type and kind."""
@@ -210,11 +212,14 @@ def from_device(x: Any, writable: bool, what: str) -> Array:
     return Array(device.flat(array, dtype.storage), dtype, tuple(array.shape), wrap)
 
 
-def empty_like(x: Any, count: int, storage: np.dtype) -> Any:
-    """Return new flat storage where ``x`` lies."""
+def temporary(x: Any, count: int, storage: np.dtype) -> Any:
+    """Return new flat storage where ``x`` lies, for no longer than the operation.
+
+    On a device it is of our stream, the current one, and waits for no other.
+    """
     if isinstance(x, np.ndarray):
         return np.empty(count, storage)
-    return device.empty(count, storage)
+    return device.library().empty(count, storage)
 
 
 def same_memory(x: Any, y: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import algorithms
-from .arrays import Array, as_array
+from .arrays import Array, as_array, temporary
 from .chunk import Chunk
 from .device import library
 from .endpoint import Endpoint, Operation
@@ -66,7 +66,8 @@ def reduce_scatter(end: Endpoint, x: Any, op: str, algorithm: str) -> Any:
         return signature, (array, reduction)
 
     array, reduction = yield from end.agreed("reduce_scatter", prepare)
-    data = reduction.working(array.data, array.empty(array.data.size))
+    sums = temporary(array.data, array.data.size, array.data.dtype)
+    data = reduction.working(array.data, sums)
     plan = end.plan(
         algorithm, "reduce_scatter", data.size, array.dtype, host=array.host
     )

@@ -9,7 +9,7 @@ before and the rest after, so that no sum overflows because of the number of ran
 from typing import Any, NamedTuple
 
 from . import ops
-from .arrays import DType, dtype_named, empty_like, same_memory, wider
+from .arrays import DType, dtype_named, same_memory, temporary, wider
 from .errors import InvalidArgument
 
 
@@ -67,7 +67,7 @@ class Reduction(NamedTuple):
         """Copy flat ``x`` to where the sums are made: ``out``, or wider scratch."""
         data = out
         if self.work != self.dtype:
-            data = empty_like(x, x.size, self.work.storage)
+            data = temporary(x, x.size, self.work.storage)
         if same_memory(data, x):
             ops.scale(self.work, data, self.before)
         else:
@@ -80,7 +80,7 @@ class Reduction(NamedTuple):
         ``out`` has as many elements as ``data``, or is the same memory.
         """
         if self.wire != self.work:
-            rounded = empty_like(data, data.size, self.wire.storage)
+            rounded = temporary(data, data.size, self.wire.storage)
             ops.round_both(self.work, data, self.wire, rounded)
         if same_memory(data, out):
             ops.scale(self.work, data, self.after)

@@ -4,6 +4,7 @@ import random
 import sys
 
 import fake_cupy
+import fake_gpu
 import fake_nccl
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from collectives.arrays import DTYPES
 from collectives.device_side import DeviceSide
 from collectives.executor import Execution
 from collectives.plan import plan_for
+from collectives.reduction import Reduction
 from collectives.topology import Topology
 from collectives.transports import nccl
 from collectives.transports.direct import Direct
@@ -104,6 +106,24 @@ def look_away(monkeypatch, where):
         return 0 if asks == where else query(event)
 
     monkeypatch.setattr(runtime, "eventQuery", sometimes)
+
+
+def leave_out(monkeypatch, where, nth=0):
+    """Have a stream not wait where it is told to, by line in the function."""
+    wait = fake_cupy.Stream.wait_event
+    lines = []
+
+    def sometimes(self, event):
+        frame = sys._getframe(1)
+        if frame.f_code.co_name == where:
+            if frame.f_lineno not in lines:
+                lines.append(frame.f_lineno)
+                lines.sort()
+            if lines.index(frame.f_lineno) == nth:
+                return
+        wait(self, event)
+
+    monkeypatch.setattr(fake_cupy.Stream, "wait_event", sometimes)
 
 
 def watch_both(point, node, together):
@@ -233,21 +253,7 @@ def test_with_all_waits_there_is_no_race(gpu, race_engine):
 
 @pytest.mark.parametrize("what", WAITS)
 def test_a_stream_that_does_not_wait_is_found_out(gpu, race_engine, monkeypatch, what):
-    wait = fake_cupy.Stream.wait_event
-    where, nth = WAITS[what]
-    lines = []
-
-    def sometimes(self, event):
-        frame = sys._getframe(1)
-        if frame.f_code.co_name == where:
-            if frame.f_lineno not in lines:
-                lines.append(frame.f_lineno)
-                lines.sort()
-            if lines.index(frame.f_lineno) == nth:
-                return
-        wait(self, event)
-
-    monkeypatch.setattr(fake_cupy.Stream, "wait_event", sometimes)
+    leave_out(monkeypatch, *WAITS[what])
     assert races(gpu)
 
 
@@ -280,7 +286,8 @@ def test_an_input_is_held_until_the_result_is_taken(gpu):
         drop_and_write(gpu, kept=False)
 
 
-def test_a_result_that_nobody_takes_is_let_go_in_order(gpu):
+def drop_untaken(gpu):
+    """Drop the result of an operation that has ended, and use its memory again."""
     stream, queue = fake_cupy.Stream(gpu), device.Queue()
     for _ in range(20):
         with stream:
@@ -291,3 +298,70 @@ def test_a_result_that_nobody_takes_is_let_go_in_order(gpu):
         del x, steps
         with stream:
             fake_cupy.asarray(np.zeros(9, np.float32))
+
+
+def test_a_result_that_nobody_takes_is_let_go_in_order(gpu, monkeypatch):
+    drop_untaken(gpu)
+    leave_out(monkeypatch, "let_go")
+    with pytest.raises(Race, match="set"):
+        drop_untaken(gpu)
+
+
+def result_where_another_was(gpu):
+    """Take memory for a result that the caller's stream may still read."""
+    stream, queue = fake_cupy.Stream(gpu), device.Queue()
+
+    def copied(x, results):
+        results.append(device.empty(9, np.float32))
+        results[0][:] = x
+        yield 0
+
+    for _ in range(20):
+        results = []
+        with stream:
+            x = fake_cupy.asarray(np.ones(9, np.float32))
+            earlier = fake_cupy.asarray(np.zeros(9, np.float32))
+            steps = device.Ordered(queue, device.caller(x), copied(x, results), x)
+            seen = fake_cupy.empty(9, np.float32)
+            seen[:] = earlier  # the operation does not wait for what comes after it
+            address = earlier.ptr
+            del earlier
+        list(steps)
+        assert results[0].ptr == address
+        with stream:
+            steps.hand_over()
+            np.testing.assert_array_equal(results[0].get(), 1)
+            np.testing.assert_array_equal(seen.get(), 0)
+
+
+def test_new_memory_waits_for_what_its_stream_still_does_to_it(gpu, monkeypatch):
+    result_where_another_was(gpu)
+    leave_out(monkeypatch, "empty")
+    with pytest.raises(Race, match="copy"):
+        result_where_another_was(gpu)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wire"),
+    [("float32", "float16"), ("float32", "bfloat16"), ("float16", "float32")],
+)
+def test_temporaries_do_not_wait_for_what_the_caller_does_next(gpu, dtype, wire):
+    kind, queue = DTYPES[dtype], device.Queue()
+    reduction = Reduction.of("sum", kind, 2, wire=wire)
+
+    def alone(x):
+        reduction.finish(reduction.working(x, x), x)
+        yield 0
+
+    stream, never = fake_cupy.Stream(gpu), fake_gpu.Mark()
+    with stream:
+        x = fake_cupy.asarray(np.arange(9).astype(kind.storage))
+        steps = device.Ordered(queue, device.caller(x), alone(x), x)
+    stream.put(lambda: None, waits=never)  # a backward pass, say
+    list(steps)
+    queue.kernels.synchronize()  # raises if it waits for ever
+    assert device.reached(steps.ended)
+    never.reached = True
+    with stream:
+        steps.hand_over()
+        np.testing.assert_array_equal(x.get(), np.arange(9))
