@@ -221,13 +221,14 @@ class Communicator:
         NumPy, in memory that the node shares: where input and output of a call are
         registered with its communicator, on all ranks, neighbours read and write them
         directly, which saves copying.  Valid until MPI is finalised.  Where
-        ``/dev/shm`` has no room, an ordinary array.  On ``cuda`` it is of CuPy, on this
-        thread's current GPU (`collectives.gpu` chooses one).
+        ``/dev/shm`` has no room, an ordinary array.  On ``cuda`` it is of CuPy, on the
+        communicator's GPU: that of its first device array, or this thread's current
+        one (`collectives.gpu` chooses it).
 
         Raises:
             ShapeMismatch: the ranks passed different arguments.
             InvalidArgument: no such device, or an array that cannot be.
-            UnsupportedArray: CuPy is missing.
+            UnsupportedArray: CuPy is missing, or a GPU.
         """
         return self._block(operations.empty(self._end, shape, dtype, device))
 

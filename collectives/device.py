@@ -109,6 +109,19 @@ def number(x: Any) -> int:
     return int(array(x).device.id)
 
 
+def current() -> int:
+    """Return the number of this thread's current GPU.
+
+    Raises:
+        UnsupportedArray: it has none, or CuPy is missing.
+    """
+    cuda = library().cuda
+    try:
+        return int(cuda.Device().id)
+    except RuntimeError as error:
+        raise UnsupportedArray(f"there is no GPU to use: {error}") from None
+
+
 def reached(event: Any) -> bool:
     """Say whether an event has come.
 

@@ -73,7 +73,7 @@ class DeviceSide:
         assert queue is not None
         yield from end.agree("a collective on device arrays")
         transport = aware.agreed(end.mpi, self.transport)
-        found = end.mpi.allgather(seats.seat())
+        found = end.mpi.allgather(seats.seat(queue.number))
         reason = seats.unusable(found, end.topology)
         several = len(end.topology.nodes) > 1
         if reason is None and several and self.overlap == "staged":
@@ -92,10 +92,10 @@ class DeviceSide:
         self.seats = found
         end.tell(f"GPUs of a node: {reason or self.engine}")
 
-    def begun(self) -> Any:
-        """Begin on the GPU that is the current one; all ranks come together."""
+    def begun(self, number: int) -> Any:
+        """Begin on GPU ``number``, if on none so far; all ranks come together."""
         if self.queue is None:
-            self.queue = Queue(int(device.library().cuda.Device().id))
+            self.queue = Queue(number)
         yield from self.prepared()
 
     def empty(self, nbytes: int) -> Any:

@@ -12,9 +12,9 @@ import numpy as np
 from . import algorithms
 from .arrays import Array, as_array, temporary
 from .chunk import Chunk
-from .device import library
+from .device import current
 from .endpoint import Endpoint, Operation
-from .errors import InvalidArgument
+from .errors import InvalidArgument, UnsupportedArray
 from .plan import compiled
 from .reduction import Reduction
 from .step import Exchange
@@ -23,7 +23,23 @@ DEVICES = ("cpu", "cuda")
 
 
 def empty(end: Endpoint, shape: Any, dtype: Any, where: str) -> Any:
-    """Return a new array, registered with what moves it, if that can be."""
+    """Return the steps that make a new array, registered with what moves it.
+
+    Called on the caller's thread, which has a current GPU of its own.
+    """
+    gpu: int | UnsupportedArray = 0
+    if where == "cuda":
+        try:
+            gpu = current()
+        except UnsupportedArray as error:  # told when all ranks have come
+            gpu = error
+    return allocated(end, shape, dtype, where, gpu)
+
+
+def allocated(
+    end: Endpoint, shape: Any, dtype: Any, where: str, gpu: int | UnsupportedArray
+) -> Any:
+    """Allocate, on all ranks; ``gpu`` is the one to begin on, or why there is none."""
 
     def prepare() -> tuple[str, Any]:
         lengths = shape if isinstance(shape, tuple | list) else (shape,)
@@ -40,8 +56,8 @@ def empty(end: Endpoint, shape: Any, dtype: Any, where: str) -> Any:
                 f"device {where!r}: choose from {', '.join(DEVICES)}; the number of "
                 "the GPU is that of the current one"
             )
-        if where == "cuda":
-            library()
+        if isinstance(gpu, UnsupportedArray):
+            raise gpu
         return f"{lengths}, {like}, {where}", (lengths, like)
 
     def allocate() -> tuple[str, Any]:
@@ -50,7 +66,7 @@ def empty(end: Endpoint, shape: Any, dtype: Any, where: str) -> Any:
 
     lengths, like = yield from end.agreed("empty", prepare)
     if where == "cuda":
-        yield from end.device.begun()
+        yield from end.device.begun(gpu)
     memory = yield from end.agreed("empty", allocate)
     return memory.view(like).reshape(lengths)
 

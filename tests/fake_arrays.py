@@ -60,7 +60,7 @@ class Memory:
     addresses = count(1 << 40, 1 << 32)
 
     def __init__(self, nbytes, stream=None):
-        self.gpu = Gpu.made
+        self.gpu, self.device = Gpu.made, Device()
         self.free = self.gpu.pool.setdefault((stream, nbytes), [])
         if stream is None or not self.free:
             self.bytes = np.full(nbytes, 0xA5, np.uint8)  # garbage
@@ -93,7 +93,7 @@ class ndarray:  # noqa: N801 - CuPy's name
     def __init__(self, shape, dtype, memptr):
         (self.size,) = self.shape = shape
         self.dtype, self.data, self.gpu = np.dtype(dtype), memptr, memptr.mem.gpu
-        self.device, self.ptr = Device(), memptr.ptr
+        self.device, self.ptr = memptr.mem.device, memptr.ptr
 
     @property
     def __cuda_array_interface__(self):

@@ -35,7 +35,7 @@ def install(monkeypatch, gpu, devices=1):
     """Have ``import cupy`` find this, with so many devices, all alike."""
     kernels.kernel.cache_clear()  # of an earlier GPU
     Gpu.made = gpu
-    Stream.current.stream, Device.current = None, 0
+    Stream.current.stream, Device.current.id = None, 0
     module = types.ModuleType("cupy")
     module.ndarray, module.empty, module.asarray = ndarray, empty, asarray
     module.add, module.multiply = ufunc(np.add, "add"), ufunc(np.multiply, "multiply")

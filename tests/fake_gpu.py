@@ -19,8 +19,12 @@ import weakref
 from itertools import count
 
 HOST = 0  # the party that is no stream
-NOT_READY, ILLEGAL_ADDRESS = 600, 700
-ERRORS = {NOT_READY: "cudaErrorNotReady", ILLEGAL_ADDRESS: "cudaErrorIllegalAddress"}
+NO_DEVICE, NOT_READY, ILLEGAL_ADDRESS = 100, 600, 700
+ERRORS = {
+    NO_DEVICE: "cudaErrorNoDevice",
+    NOT_READY: "cudaErrorNotReady",
+    ILLEGAL_ADDRESS: "cudaErrorIllegalAddress",
+}
 
 
 class Race(AssertionError):
@@ -119,7 +123,7 @@ class Stream:
         self.gpu = gpu or Gpu.made
         self.number = next(self.gpu.numbers)
         self.queue, self.clock, self.entered = [], {}, []
-        self.ptr = self.number
+        self.ptr, self.device = self.number, Device().id
         with self.gpu.lock:
             self.gpu.streams.append(self)
 
@@ -173,6 +177,8 @@ class Stream:
         merge(self.gpu.host, self.clock)
 
     def __enter__(self):
+        if self.device != Device().id and self is not self.gpu.default:
+            raise RuntimeError(f"a stream of {self.device} entered on {Device().id}")
         self.entered.append(getattr(Stream.current, "stream", None))
         Stream.current.stream = self
         return self
@@ -246,22 +252,24 @@ def get_elapsed_time(start, end):
 
 
 class Device:
-    """One of the process's GPUs, which are all alike here."""
+    """One of the process's GPUs, which are all alike here; a thread begins on 0."""
 
-    current = 0
+    current = threading.local()
 
     def __init__(self, id=None):
-        self.id = Device.current if id is None else id
-        self.pci_bus_id = f"0000:{self.id:02x}:00.0"
+        self.id = getattr(Device.current, "id", 0) if id is None else id
+        self.pci_bus_id, self.entered = f"0000:{self.id:02x}:00.0", []
 
     def use(self):
-        Device.current = self.id
+        Device.current.id = self.id
 
     def __enter__(self):
+        self.entered.append(Device())
+        self.use()
         return self
 
     def __exit__(self, *exc):
-        pass
+        self.entered.pop().use()
 
 
 def get_current_stream(device_id=None):

@@ -15,7 +15,7 @@ from functools import reduce
 import fake_cupy
 import numpy as np
 from fake_arrays import launch_accesses
-from fake_gpu import merge
+from fake_gpu import Device, merge
 from fake_kernels import narrow, widen
 
 DTYPES = [*map(np.dtype, "i1 u1 i4 u4 i8 u8 f2 f4 f8 u2".split())]  # of nccl.h
@@ -233,4 +233,4 @@ class UnownedMemory:
         library = sys.modules["cupy"].cuda.nccl_library
         memory = library.memory[address]
         self.gpu, self.bytes, self.address = memory.gpu, memory.bytes, address
-        self.owner = owner
+        self.owner, self.device = owner, Device(device)

@@ -43,8 +43,8 @@ def test_ranks_of_different_nodes_may_have_gpus_of_one_address():
 def test_a_seat_tells_what_the_environment_says(gpu, library, monkeypatch):
     monkeypatch.setenv("NCCL_HOSTID", "rank-7")
     monkeypatch.setenv("NCCL_MULTI_RANK_GPU_ENABLE", "1")
-    found = seats.seat()
-    assert found == Seat("0000:00:00.0", fake_libnccl.VERSION, "", True, "rank-7")
+    found = seats.seat(3)
+    assert found == Seat("0000:03:00.0", fake_libnccl.VERSION, "", True, "rank-7")
 
 
 def test_the_binding_that_is_installed_is_found(gpu, monkeypatch):

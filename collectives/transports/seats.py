@@ -36,9 +36,9 @@ class Seat(NamedTuple):
     host: str = ""  # by which name NCCL knows the host, if it is told one
 
 
-def seat() -> Seat:
-    """Return this rank's."""
-    gpu = str(library().cuda.Device().pci_bus_id)
+def seat(number: int) -> Seat:
+    """Return that of this rank, whose arrays are on GPU ``number`` of its process."""
+    gpu = str(library().cuda.Device(number).pci_bus_id)
     shares = os.environ.get(MULTI, "").strip() == "1"
     host = os.environ.get(HOST, "").strip()
     try:

@@ -20,7 +20,7 @@ fake_cupy.install(monkeypatch, gpu)
 library = fake_nccl.install(monkeypatch, gpu, binding)
 library.alone = True
 comm = Communicator(timeout_s=1.0)
-fake_cupy.Device.current = comm.rank
+fake_cupy.Device(comm.rank).use()
 x = fake_cupy.asarray(np.ones(99, np.float32))
 algorithm = "shared" if layout == "one" else "hierarchical"
 comm.allreduce(x, "max", out=x, algorithm=algorithm)

@@ -9,6 +9,7 @@ import fake_cupy
 import numpy as np
 import pytest
 from device_cases import *  # noqa: F403 - the tests
+from fake_gpu import NO_DEVICE
 from fake_wire import Watched
 
 from collectives import (
@@ -57,10 +58,11 @@ def test_the_readme_has_a_program_that_runs(gpu, cp, monkeypatch):
 
 def test_without_cupy_the_cure_is_told_on_all_ranks(comm, monkeypatch, cp):
     x = cp.asarray(np.ones(7, np.float32))
-    if comm.rank == 0:
-        monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(UnsupportedArray, match=r"pip install .*cuda12"):
-        comm.allreduce(x)
+    with monkeypatch.context() as patch:
+        if comm.rank == 0:
+            patch.setitem(sys.modules, "cupy", None)
+        with pytest.raises(UnsupportedArray, match=r"pip install .*cuda12"):
+            comm.allreduce(x)
     comm.barrier()
 
 
@@ -69,6 +71,36 @@ def test_mpi_that_takes_no_device_memory_is_not_given_any(gpu, cp):
     with Communicator(timeout_s=20, gpu_transport="device") as comm:
         with pytest.raises(InvalidArgument, match="'auto' or 'staged'"):
             comm.allreduce(x)
+        comm.barrier()
+
+
+def test_memory_is_of_the_gpu_of_who_asks_for_it(gpu, cp, mpi):
+    if mpi.Query_thread() < mpi.THREAD_MULTIPLE:
+        pytest.skip("this MPI wants one thread")
+    cp.cuda.Device(1).use()
+    with Communicator(timeout_s=20) as comm:
+        lane = comm._lane
+
+        def busy():
+            while len(lane.queue) < 2:  # so the next one runs on the lane's own thread
+                yield 0
+
+        lane.submit(busy(), [])
+        x = comm.empty(3, device="cuda")
+        assert x.device.id == comm._end.device.queue.number == 1
+        assert comm._end.device.seats[comm.rank].gpu == cp.cuda.Device(1).pci_bus_id
+
+
+def test_without_a_gpu_memory_is_refused_on_all_ranks(gpu, cp):
+    with Communicator(timeout_s=20) as comm:
+        if comm.rank == comm.size - 1:
+
+            def none(number=None):
+                raise cp.cuda.runtime.CUDARuntimeError(NO_DEVICE)
+
+            cp.cuda.Device = none
+        with pytest.raises(UnsupportedArray, match="no GPU to use: cudaErrorNoDevice"):
+            comm.empty(3, device="cuda")
         comm.barrier()
 
 

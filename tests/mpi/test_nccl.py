@@ -21,7 +21,7 @@ def cp(mpi, monkeypatch, tmp_path_factory, request):
     fake_cupy.install(monkeypatch, gpu)
     folder = mpi.COMM_WORLD.bcast(tmp_path_factory.mktemp("nccl"))
     fake_nccl.install(monkeypatch, gpu, request.param, Library(gpu, folder))
-    monkeypatch.setattr(fake_cupy.Device, "current", mpi.COMM_WORLD.rank)
+    fake_cupy.Device(mpi.COMM_WORLD.rank).use()
     return sys.modules["cupy"]
 
 
