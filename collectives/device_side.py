@@ -15,7 +15,7 @@ can wait for each other for ever.  So ``overlap`` is
 import time
 from typing import Any
 
-from . import aware, device
+from . import aware, device, kernels
 from .arrays import DType
 from .device import Queue, reached
 from .errors import CollectiveError, InvalidArgument, Stalled, UnsupportedArray
@@ -71,7 +71,9 @@ class DeviceSide:
 
         end, queue = self.end, self.queue
         assert queue is not None
-        yield from end.agree("a collective on device arrays")
+        name = "a collective on device arrays"
+        yield from end.prepared(name, self.tried)
+        yield from end.agree(name)
         transport = aware.agreed(end.mpi, self.transport)
         found = end.mpi.allgather(seats.seat(queue.number))
         reason = seats.unusable(found, end.topology)
@@ -91,6 +93,12 @@ class DeviceSide:
             self.engine = nccl.Nccl(end.passing(end.private[1]), queue)
         self.seats = found
         end.tell(f"GPUs of a node: {reason or self.engine}")
+
+    def tried(self) -> None:
+        """Make sure that the GPU runs our kernels."""
+        assert self.queue is not None
+        with self.queue.gpu, self.queue.kernels:
+            kernels.tried()
 
     def begun(self, number: int) -> Any:
         """Begin on GPU ``number``, if on none so far; all ranks come together."""

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from .arrays import DType
-from .device import library
+from .arrays import DTYPES, DType
+from .device import EXTRAS, library
+from .errors import UnsupportedArray
 
 UFUNCS = {"sum": "add", "prod": "multiply", "min": "minimum", "max": "maximum"}
 WORDS = {
@@ -94,6 +95,27 @@ __device__ unsigned short write_float16(double x) {
 FOUR = """unsigned long long all = 0;
 for (int at = 0; at < 64; at += 16) all |= (unsigned long long)one({}) << at;
 z = all"""
+
+
+def tried() -> None:
+    """Compile a kernel, and run it on the current stream.
+
+    CuPy compiles with NVRTC and CUDA's headers, of which its wheels have neither: the
+    first kernel would raise in the midst of a collective.
+
+    Raises:
+        UnsupportedArray: it cannot be done here.
+    """
+    float32 = DTYPES["float32"]
+    try:
+        one = library().empty(1, float32.storage)
+        combine("sum", float32, one, one, one)
+    except Exception as error:  # whatever is missing, and whoever misses it
+        first = str(error).strip().partition("\n")[0]
+        raise UnsupportedArray(
+            f"CuPy cannot compile and run kernels ({type(error).__name__}: {first}); "
+            f"NVRTC and CUDA's headers come with {EXTRAS}"
+        ) from error
 
 
 def combine(op: str, dtype: DType, target: Any, left: Any, right: Any) -> None:

@@ -58,15 +58,15 @@ def allocated(
             )
         if isinstance(gpu, UnsupportedArray):
             raise gpu
-        return f"{lengths}, {like}, {where}", (lengths, like)
+        return f"{lengths}, {like}, {where}", (lengths, like, gpu)
 
     def allocate() -> tuple[str, Any]:
         side = end if where == "cpu" else end.device
         return "memory", side.empty(prod(lengths) * like.itemsize)
 
-    lengths, like = yield from end.agreed("empty", prepare)
+    lengths, like, number = yield from end.agreed("empty", prepare)
     if where == "cuda":
-        yield from end.device.begun(gpu)
+        yield from end.device.begun(number)
     memory = yield from end.agreed("empty", allocate)
     return memory.view(like).reshape(lengths)
 

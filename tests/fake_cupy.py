@@ -31,6 +31,20 @@ from collectives import kernels
 __all__ = ["ILLEGAL_ADDRESS", "Gpu", "Race", "install"]
 
 
+def without_compiler(patch):
+    """Have no kernel compiled any more, as without NVRTC."""
+
+    class Kernel:
+        def __init__(self, *words, **more):
+            pass
+
+        def __call__(self, *arrays):
+            raise RuntimeError("no NVRTC\nwherever one looks")
+
+    patch.setattr(sys.modules["cupy"], "ElementwiseKernel", Kernel)
+    kernels.kernel.cache_clear()
+
+
 def install(monkeypatch, gpu, devices=1):
     """Have ``import cupy`` find this, with so many devices, all alike."""
     kernels.kernel.cache_clear()  # of an earlier GPU

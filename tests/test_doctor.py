@@ -15,14 +15,25 @@ from collectives.doctor import __main__ as doctor
 from collectives.doctor import advice, contained, diagnosis, probe
 from collectives.doctor.contained import Outcome
 from collectives.doctor.diagnosis import Speed
-from collectives.doctor.findings import Devices, Findings, Rank, find_nccl
+from collectives.doctor.findings import (
+    Devices,
+    Findings,
+    Rank,
+    find_kernels,
+    find_nccl,
+)
 from collectives.mapped import Mapped
 from collectives.transports import registered, seats
 
 ROOT = Path(__file__).parents[1]
 MPI = Mapped("mpi", "/opt/lib/libmpi.so.40")
 RIGHT = Outcome("host", "right", "buffers of 16 bytes arrived as sent")
-GPU = Devices(True, ("H100",) * 2, "cupy", "12.4", nccl="NCCL 2.28.9 by cupy")
+GPU = Devices(
+    True,
+    *(("H100",) * 2, "cupy", "12.4"),
+    nccl="NCCL 2.28.9",
+    kernels="kernels compile",
+)
 
 
 def rank(number=0, **changes):
@@ -90,7 +101,7 @@ def test_the_report_tells_what_was_found():
         UCX_TLS is unset  (rank 1)
         mpi     /opt/lib/libmpi.so.40
         rank 0: none, or not looked for
-        rank 1: 2 x H100 by cupy, driver for CUDA 12.4; NCCL 2.28.9 by cupy
+        rank 1: 2 x H100 by cupy, driver for CUDA 12.4; kernels compile; NCCL 2.28.9
         all ranks: not CUDA-aware (MPIX_Query_cuda_support() is 0)
         --gpu-transport auto: staged
     """
@@ -475,3 +486,14 @@ def test_why_there_is_no_nccl_is_told(monkeypatch):
         monkeypatch.setitem(sys.modules, package, None)
     text, lack = find_nccl()
     assert text == "" and "device arrays need CuPy" in lack and "pip install" in lack
+
+
+def test_a_kernel_is_compiled_and_what_is_missing_for_it_is_told(monkeypatch):
+    fake_cupy.install(monkeypatch, fake_cupy.Gpu())
+    assert find_kernels() == ("kernels compile", "")
+    fake_cupy.without_compiler(monkeypatch)
+    told, why = find_kernels()
+    assert told == ""
+    assert "RuntimeError: no NVRTC" in why and "'mpi-collectives[cuda12]'" in why
+    ranks = rank(devices=GPU._replace(kernels="", uncompiled=why)), rank(1)
+    assert ("broken", f"rank 0: {why}") in advised(findings(*ranks))

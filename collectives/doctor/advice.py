@@ -120,6 +120,8 @@ def of_devices(found: Findings) -> Iterator[Advice]:
                 "nothing to do, but an MPI built for CUDA may be faster",
             )
     for one in present:
+        if one.devices.uncompiled:
+            yield Advice("broken", f"rank {one.rank}: {one.devices.uncompiled}")
         for text in one.devices.trouble:
             yield Advice("warning", f"rank {one.rank}: {text}: reinstall that package")
 

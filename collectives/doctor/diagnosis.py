@@ -130,7 +130,7 @@ def devices(ranks: Sequence[Rank]) -> Iterator[str]:
             names = (f"{n} x {name}" for name, n in Counter(found.names).items())
             text = f"{', '.join(names)} by {found.package}"
         text += f", driver for CUDA {found.driver}" if found.driver else ""
-        more = [found.nccl] if found.nccl else []
+        more = [part for part in (found.kernels, found.nccl) if part]
         told.append((one.rank, "; ".join([text, *more, *found.trouble])))
     yield from (f"{who}: {text}" for text, who in alike(told))
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from .. import aware, host, mapped, tuned
 from ..communicator import Communicator
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, UnsupportedArray
 from . import contained
 
 DEVICE_FILES = "/dev/nvidia[0-9]*", "/dev/dxg"
@@ -44,6 +44,8 @@ class Devices(NamedTuple):
     driver: str = ""  # the newest CUDA that the driver can serve
     nccl: str = ""  # the library and what it can do
     lack: str = ""  # why there is none
+    kernels: str = ""  # what came of compiling one
+    uncompiled: str = ""  # why none can be
     trouble: tuple[str, ...] = ()
 
 
@@ -175,6 +177,7 @@ def find_devices() -> Devices:
             trouble.append(f"{package}: {type(error).__name__}: {first}")
     package = next((name for name, found in names.items() if found), "")
     nccl, lack = find_nccl()
+    kernels, uncompiled = find_kernels() if package == "cupy" else ("", "")
     return Devices(
         present=True,
         names=tuple(names.get(package, ())),
@@ -182,6 +185,8 @@ def find_devices() -> Devices:
         driver=driver(),
         nccl=nccl,
         lack=lack,
+        kernels=kernels,
+        uncompiled=uncompiled,
         trouble=tuple(trouble),
     )
 
@@ -218,6 +223,17 @@ def find_nccl() -> tuple[str, str]:
         f"NCCL {mapped.nccl_version(number)} by {binding.name}, {can} the memory of "
         f"comm.empty, {seats.sharing(os.environ, number)}"
     ), ""
+
+
+def find_kernels() -> tuple[str, str]:
+    """Compile a kernel of ours and run it; return what to say, or "" and why not."""
+    from .. import kernels
+
+    try:
+        kernels.tried()
+    except UnsupportedArray as error:
+        return "", str(error)
+    return "kernels compile", ""
 
 
 def driver() -> str:

@@ -18,6 +18,7 @@ from collectives import (
     Stalled,
     UnsupportedArray,
     device,
+    kernels,
 )
 from collectives.transports.staged import Staged
 
@@ -64,6 +65,20 @@ def test_without_cupy_the_cure_is_told_on_all_ranks(comm, monkeypatch, cp):
         with pytest.raises(UnsupportedArray, match=r"pip install .*cuda12"):
             comm.allreduce(x)
     comm.barrier()
+
+
+def test_without_a_compiler_the_cure_is_told_on_all_ranks(comm, monkeypatch, cp):
+    x = cp.asarray(np.ones(7, np.float32))
+    with monkeypatch.context() as patch:
+        if comm.rank == comm.size - 1:
+            fake_cupy.without_compiler(patch)
+        for use in (comm.allreduce, lambda x: comm.empty(7, device="cuda")):
+            with pytest.raises(
+                UnsupportedArray, match=r"no NVRTC\).*pip install .*cuda12"
+            ):
+                use(x)
+    kernels.kernel.cache_clear()
+    np.testing.assert_array_equal(comm.allreduce(x).get(), [comm.size] * 7)
 
 
 def test_mpi_that_takes_no_device_memory_is_not_given_any(gpu, cp):
