@@ -9,10 +9,11 @@ import fake_cupy
 import numpy as np
 import pytest
 from device_cases import *  # noqa: F403 - the tests
-from fake_gpu import NO_DEVICE
+from fake_gpu import ILLEGAL_ADDRESS, NO_DEVICE
 from fake_wire import Watched
 
 from collectives import (
+    CollectiveError,
     Communicator,
     InvalidArgument,
     Stalled,
@@ -143,6 +144,36 @@ def test_a_missing_rank_is_told_and_aborts_nccl(gpu, cp):
         assert aborted
         with pytest.raises(Stalled, match="cannot be used since"):
             comm.allreduce(x)
+
+
+def test_an_error_of_cuda_ends_the_call_on_all_ranks_by_its_name(gpu, cp):
+    comm = Communicator(timeout_s=20)  # left as it is: it cannot be used afterwards
+    if comm.size == 1:
+        pytest.skip("one rank waits for no copy")
+    x = cp.asarray(np.ones(7, np.float32))
+    comm.allreduce(x)
+    if comm.rank == comm.size - 1:
+        query = cp.cuda.runtime.eventQuery
+
+        def fail(event):
+            gpu.error = ILLEGAL_ADDRESS
+            return query(event)
+
+        cp.cuda.runtime.eventQuery = fail
+    with pytest.raises(CollectiveError, match="CUDA: cudaErrorIllegalAddress"):
+        comm.allreduce(x)
+
+
+def test_closing_tells_an_error_of_cuda_and_keeps_nobody_waiting(gpu, cp):
+    comm = Communicator(timeout_s=20)
+    comm.allreduce(cp.asarray(np.ones(7, np.float32)))
+    if comm.rank == comm.size - 1:
+        gpu.error = ILLEGAL_ADDRESS
+        with pytest.raises(RuntimeError, match="cudaErrorIllegalAddress"):
+            comm.close()
+    comm.close()
+    with Communicator(timeout_s=20) as other:
+        assert other.allreduce(np.ones(3)).tolist() == [other.size] * 3
 
 
 def test_a_plan_may_be_the_first_on_a_gpu(gpu, cp):
