@@ -93,7 +93,9 @@ def launched_rank() -> int:
 def execute(run: Any) -> int:
     """Train, and tell the result in one line; return the exit code."""
     from trainer import loop
+    from trainer.dataset import UnreadableImage
 
+    abort_on_exception(one_line=(UnreadableImage, loop.Diverged))
     recorder = run.recorder
     try:
         finished = loop.train(run)
