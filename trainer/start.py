@@ -128,7 +128,7 @@ def resumed(settings: Settings) -> dict[str, Any] | None:
     if path is None:
         return None
     content = checkpoint.read(path)
-    checkpoint.check(content, state.config(settings))
+    checkpoint.check(path, content, state.config(settings))
     return content
 
 
