@@ -18,7 +18,9 @@ NAME = "python -m trainer.data"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = usage.Parser(prog=NAME, description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="{prepare,check}"
+    )
     prepare = commands.add_parser("prepare", help="write JPEGs of handwritten digits")
     prepare.add_argument("directory", help="to be made; must not exist, or be empty")
     prepare.add_argument("--size", type=int, default=64, help="pixels (default 64)")
