@@ -125,13 +125,13 @@ def test_unreadable_images_are_skipped_and_counted(launch, mpiexec, tmp_path):
     assert [count for count in counts if count is not None] == [1]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
-    ("damaged", "rank"),
+    ("damaged", "rank", "workers"),
     [
-        ("train/thing/5.jpg", "rank 1"),
-        ("val/thing/0.jpg", "rank 0"),
-        ("val/thing/1.jpg", "rank 1"),
+        ("train/thing/5.jpg", "rank 1", 0),
+        ("train/thing/5.jpg", "rank 1", 1),
+        ("val/thing/0.jpg", "rank 0", 1),
+        ("val/thing/1.jpg", "rank 1", 0),
     ],
 )
 def test_an_unreadable_image_in_a_run_ends_all_ranks_with_one_line(
