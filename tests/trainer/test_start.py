@@ -13,7 +13,7 @@ from trainer.start import share
 
 TINY = [
     "--model.width", "4", "--model.blocks", "[1]", "--images.size", "16",
-    "--images.resize", "16", "--batch.per_worker", "4",
+    "--batch.per_worker", "4",
 ]  # fmt: skip
 CORES = set(range(16))
 
