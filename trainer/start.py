@@ -42,7 +42,6 @@ from trainer.averages import Averages
 from trainer.dataset import Dataset
 from trainer.ema import Ema
 from trainer.interrupt import Interrupt
-from trainer.loop import Training
 from trainer.place import Batch, Place
 from trainer.precision import Precision
 from trainer.record import Recorder
@@ -50,6 +49,7 @@ from trainer.reducer import Reducer
 from trainer.sampler import Sampler, TestSampler
 from trainer.settings import Settings, parse
 from trainer.stragglers import Stragglers
+from trainer.training import Training
 
 
 def agree_on(comm: Any, argv: Sequence[str]) -> Settings:
