@@ -71,6 +71,20 @@ def config(settings: Settings) -> dict[str, Any]:
     }
 
 
+def find(settings: Settings) -> dict[str, Any] | None:
+    """Return the checkpoint that ``settings.resume`` asks for, if there is one.
+
+    Raises:
+        InvalidArgument: it is missing, damaged, or of another run.
+    """
+    path = checkpoint.find(settings.output, settings.resume)
+    if path is None:
+        return None
+    content = checkpoint.read(path)
+    checkpoint.check(content, config(settings))
+    return content
+
+
 def restore(run: Training, content: dict[str, Any]) -> None:
     """Put the run where the checkpoint was; with the same number of ranks, exactly.
 
