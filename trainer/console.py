@@ -50,15 +50,11 @@ def make(progress: str, stream: TextIO) -> Console:
 
 
 def check(progress: str) -> None:
-    """Refuse a kind that there is not, or not here.
+    """Refuse a kind that is not to be had here.
 
     Raises:
-        InvalidArgument: with the valid ones, or what to install.
+        InvalidArgument: with what to install.
     """
-    if progress not in PROGRESS:
-        raise InvalidArgument(
-            f"--progress: got {progress!r}, expected one of {', '.join(PROGRESS)}"
-        )
     if progress == "bar" and importlib.util.find_spec("rich") is None:
         raise InvalidArgument(f"--progress bar: {packages.absent('rich', 'rich')}")
 

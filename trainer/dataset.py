@@ -4,6 +4,7 @@ A data set is one file in ``trainer/data/``; the file name is its name.  It defi
 
 * ``CHANGES``: the recipe's fields that it changes, as ``{"images.size": 32}``;
 * ``NEEDS_ROOT``: whether it reads a directory (``--data-dir``);
+* ``IMAGES``: the recipe's ``images`` that mean something to it;
 * ``count(root)``: its number of training images, found without reading any; of root
   None, that of the data set that a plan assumes;
 * ``load(root, *, train, images, classes, seed, sizes)``: a `Dataset`, which is asked

@@ -1,11 +1,14 @@
 """What a recipe can set: groups of fields, each group a frozen dataclass.
 
 The defaults say "as plain as can be"; recipes give every field a value and a source.
-`CHOICES` are the valid values of the fields that are words.
 """
 
 from dataclasses import dataclass
 
+from collectives import algorithms
+from trainer.setting import setting
+
+ALGORITHMS = ("auto", *algorithms.names())
 Phase = tuple[float, int, int]  # from this epoch of the span: images, images per worker
 
 
@@ -13,13 +16,19 @@ Phase = tuple[float, int, int]  # from this epoch of the span: images, images pe
 class Model:
     """The network: a bottleneck ResNet."""
 
-    stride: str = "v1"  # where a block's stride is: "v1" first 1x1, "v1.5" 3x3
-    classes: int = 1000
-    width: int = 64  # channels of the stem
-    blocks: tuple[int, ...] = (3, 4, 6, 3)  # residual blocks per stage
-    zero_gamma: bool = False  # gamma 0 in the last normalisation of each block
-    fan_mode: str = "fan_out"  # of He's initialisation: "fan_in" or "fan_out"
-    blurpool: bool = False  # blur before each stride (`trainer.blur`)
+    stride: str = setting(
+        "v1", "where a block strides: in its first 1x1, or 3x3", choices=("v1", "v1.5")
+    )
+    classes: int = setting(1000, "of the last layer", within="at least 1")
+    width: int = setting(64, "channels of the stem", within="at least 1")
+    blocks: tuple[int, ...] = setting((3, 4, 6, 3), "residual blocks per stage")
+    zero_gamma: bool = setting(
+        False, "gamma begins as 0 in the last normalisation of each block"
+    )
+    fan_mode: str = setting(
+        "fan_out", "of He's initialisation", choices=("fan_in", "fan_out")
+    )
+    blurpool: bool = setting(False, "blur before each stride")
 
 
 @dataclass(frozen=True)
@@ -32,69 +41,130 @@ class Optimizer:
     LARS: the trust ratio is inside the momentum, the rate outside.
     """
 
-    kind: str = "sgd"
-    form: str = "u"
-    lr: float = 0.1  # at a total batch of lr.reference_batch images
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 1e-4
-    decay_bn: bool = True  # whether gamma and beta are decayed too
-    decay_fc_bias: bool = True  # and the one other bias, of the last layer
+    kind: str = setting(
+        "sgd", "of update", choices=("sgd", "lars", "rmsprop_warmup", "lamb")
+    )
+    form: str = setting(
+        "u",
+        "how the rate enters the momentum: u <- m u + g, w <- w - lr u; or v <- m v + "
+        "lr g, w <- w - v, corrected by lr / (last lr); hybrid: the trust ratio inside",
+        choices=("u", "v", "corrected", "corrected_in_warmup", "hybrid"),
+    )
+    lr: float = setting(
+        0.1, "rate, at a total batch of lr.reference_batch images", within="above 0"
+    )
+    momentum: float = setting(
+        0.9, "part of the last update in the next", within="at least 0 and below 1"
+    )
+    nesterov: bool = setting(False, "Nesterov's momentum, of sgd")
+    weight_decay: float = setting(
+        1e-4, "added to a gradient, times the weight", within="at least 0"
+    )
+    decay_bn: bool = setting(True, "gamma and beta decay too")
+    decay_fc_bias: bool = setting(True, "the last layer's bias decays too")
 
 
 @dataclass(frozen=True)
 class Lars:
-    """Layer-wise rates: ``coefficient * |w| / (|g| + weight_decay * |w| + eps)``."""
+    """LARS' layer-wise rates: coefficient |w| / (|g| + weight_decay |w| + eps)."""
 
-    coefficient: float = 0.001
-    eps: float = 0.0
-    eps_rule: str = "denominator"  # "threshold": only to one below eps, as in nnabla
-    skip: str = "none"  # "bn_bias": gamma, beta and bias take the plain rate
-    decay_in: str = "update"  # of the optimiser, or the "loss": g contains it
+    coefficient: float = setting(0.001, "of all rates", within="above 0")
+    eps: float = setting(0.0, "see lars.eps_rule", within="at least 0")
+    eps_rule: str = setting(
+        "denominator",
+        "eps is added there, or replaces one below it (nnabla)",
+        choices=("denominator", "threshold"),
+    )
+    skip: str = setting(
+        "none",
+        "which parameters take the plain rate: gamma, beta and bias, or none",
+        choices=("none", "bn_bias"),
+    )
+    decay_in: str = setting(
+        "update",
+        "where weights decay: in the update, or in the loss, so that g contains it",
+        choices=("update", "loss"),
+    )
 
 
 @dataclass(frozen=True)
 class Rmsprop:
     """RMSprop that gives way to SGD (Akiba et al., arXiv:1711.04325, section 3.1)."""
 
-    transition: str = "corrected"  # or "as_printed": jumps, clamped to 1
-    centre_epoch: float = 10.0  # of the span, where both have half
-    period_epochs: float = 5.0
-    lr: float = 3e-4
-    decay: float = 0.99  # of the second moment
-    eps: float = 1e-8
+    transition: str = setting(
+        "corrected",
+        "from one to the other; as printed it jumps, and is clamped to 1",
+        choices=("corrected", "as_printed"),
+    )
+    centre_epoch: float = setting(10.0, "epoch of the span where both have half")
+    period_epochs: float = setting(5.0, "length of the transition", within="above 0")
+    lr: float = setting(3e-4, "RMSprop's rate", within="above 0")
+    decay: float = setting(
+        0.99, "of the second moment", within="at least 0 and below 1"
+    )
+    eps: float = setting(1e-8, "added to its root", within="above 0")
 
 
 @dataclass(frozen=True)
 class NoiseScale:
-    """The momentum as a function of the batch (`trainer.noise_scale`)."""
+    """The momentum as a function of the batch."""
 
-    reading: str = "none"  # "none": optimizer.momentum whatever the batch
-    reference_batch: int = 32768  # images, for which optimizer.momentum holds
-    clip: bool = False  # into [0, 0.99], instead of refusing what is outside
+    reading: str = setting(
+        "none",
+        "of the formula; none: optimizer.momentum whatever the batch",
+        choices=("none", "smith_le", "as_printed"),
+    )
+    reference_batch: int = setting(
+        32768, "images, for which optimizer.momentum holds", within="at least 1"
+    )
+    clip: bool = setting(
+        False, "into 0 to 0.99, instead of refusing a momentum outside"
+    )
 
 
 @dataclass(frozen=True)
 class LearningRate:
-    """The learning rate: a warm-up, then a shape (`trainer.lr`).
+    """The learning rate: a warm-up, then a shape.
 
     Epochs are those of a run of ``span_epochs``: any other length keeps the shape.
     """
 
-    scaling: str = "linear"  # of the rate with the batch: "linear", "sqrt" or "none"
-    reference_batch: int = 256  # images, for which optimizer.lr holds
-    span_epochs: float = 90.0
-    warmup_epochs: float = 0.0
-    warmup_start: float | None = None  # first rate, never scaled; None: optimizer.lr
-    shape: str = "steps"
-    drops: tuple[float, ...] = (30.0, 60.0, 80.0)  # epochs, of "steps"
-    factor: float = 0.1  # at each drop
-    factors: tuple[float, ...] = ()  # before, between and after drops; (): powers
-    power: float = 2.0  # of "poly"
-    end: float = 0.0  # last rate of "poly" and "cosine"
-    origin: str = "warmup"  # where these begin: at the warm-up's end or the "run"'s
-    jumps: tuple[tuple[float, float], ...] = ()  # (epoch, optimizer.lr from there on)
-    whole_steps: bool = False  # count as tensorflow/tpu does, by updates
+    scaling: str = setting(
+        "linear", "of the rate with the batch", choices=("linear", "sqrt", "none")
+    )
+    reference_batch: int = setting(
+        256, "images, for which optimizer.lr holds", within="at least 1"
+    )
+    span_epochs: float = setting(
+        90.0, "epochs that all others count in; a run of other length keeps the shape"
+    )
+    warmup_epochs: float = setting(
+        0.0, "while the rate climbs to its peak", within="at least 0"
+    )
+    warmup_start: float | None = setting(
+        None, "first rate, never scaled; null: optimizer.lr"
+    )
+    shape: str = setting(
+        "steps",
+        "of the rate after the warm-up",
+        choices=("constant", "steps", "poly", "cosine"),
+    )
+    drops: tuple[float, ...] = setting((30.0, 60.0, 80.0), "epochs of the steps")
+    factor: float = setting(0.1, "at each drop", within="above 0")
+    factors: tuple[float, ...] = setting(
+        (), "before, between and after drops; []: powers of lr.factor"
+    )
+    power: float = setting(2.0, "of poly", within="above 0")
+    end: float = setting(0.0, "last rate of poly and cosine", within="at least 0")
+    origin: str = setting(
+        "warmup",
+        "where these begin: at the warm-up's end or the run's begin",
+        choices=("warmup", "run"),
+    )
+    jumps: tuple[tuple[float, float], ...] = setting(
+        (), "(epoch, optimizer.lr from there on)"
+    )
+    whole_steps: bool = setting(False, "count as tensorflow/tpu does, by updates")
 
 
 @dataclass(frozen=True)
@@ -105,71 +175,116 @@ class Batch:
     part of the run, whatever the number of ranks (`trainer.phases`).
     """
 
-    per_worker: int = 32  # images; also what batch normalisation sees
-    accumulation: int = 1  # microbatches per update
-    phases: tuple[Phase, ...] = ()
+    per_worker: int = setting(
+        32, "images; also what batch normalisation sees", within="at least 1"
+    )
+    accumulation: int = setting(1, "microbatches per update", within="at least 1")
+    phases: tuple[Phase, ...] = setting(
+        (), "(from this epoch on: total batch, images per worker), on any ranks"
+    )
 
 
 @dataclass(frozen=True)
 class Norm:
     """Batch normalisation: over how many images, and with what in an evaluation."""
 
-    group: int = 1  # workers that share their statistics
-    ghost: int = 0  # images normalised together; 0: all of a worker's microbatch
-    decay: float = 0.9  # of the running averages
-    eps: float = 1e-5
-    evaluate: str = "moving"  # averages, or statistics of the "last_batch", "recompute"
-    recompute_batches: int = 4  # updates whose images "recompute" sees
+    group: int = setting(1, "workers that share their statistics", within="at least 1")
+    ghost: int = setting(
+        0,
+        "images normalised together; 0: all of a worker's microbatch",
+        within="at least 0",
+    )
+    decay: float = setting(
+        0.9, "of the running averages", within="at least 0 and below 1"
+    )
+    eps: float = setting(1e-5, "added to variances", within="above 0")
+    evaluate: str = setting(
+        "moving",
+        "with running averages, the last update's statistics, or new ones",
+        choices=("moving", "last_batch", "recompute"),
+    )
+    recompute_batches: int = setting(
+        4, "updates whose images recompute sees", within="at least 1"
+    )
 
 
 @dataclass(frozen=True)
 class Images:
     """What is cut from an image, in training and in evaluation."""
 
-    size: int = 224  # pixels, both sides
-    resize: int = 256  # pixels, short side before the centre crop of evaluation
-    min_area: float = 0.08  # of the image, smallest training crop
-    flip: bool = True
-    shift: int = 0  # pixels, largest random translation (digits only)
-    crop: str = "area"  # what is seen in training (`trainer.images.crops`)
-    resize_max: int = 480  # pixels, largest short side of the crop "short_side"
-    filter: str = "bicubic"  # of resizing
-    jitter: float = 0.0  # of brightness, contrast and saturation, largest part
-    lighting: float = 0.0  # along ImageNet's principal colours, standard deviation
-    normalise: str = "deviation"  # what is subtracted and divided by
-    ramp: tuple[tuple[float, int], ...] = ()  # (epoch, size), `trainer.resizing`
-    test_crop: str = "short_side"  # of "resize" pixels, or its "fraction" size / resize
-    test_size: int = 0  # pixels; 0: size
-    test_flip: bool = False  # average the scores of an image and its mirror image
+    size: int = setting(224, "pixels, both sides", within="at least 1")
+    resize: int = setting(
+        256,
+        "pixels, short side before the centre crop of evaluation",
+        within="at least 1",
+    )
+    min_area: float = setting(
+        0.08,
+        "part of the image, smallest training crop",
+        within="above 0 and at most 1",
+    )
+    flip: bool = setting(True, "train on mirror images too")
+    shift: int = setting(
+        0, "pixels, largest random translation of digits", within="at least 0"
+    )
+    crop: str = setting(
+        "area",
+        "what is seen in training",
+        choices=("area", "area_log", "short_side", "fixed", "none"),
+    )
+    resize_max: int = setting(
+        480, "pixels, largest short side of crop short_side", within="at least 1"
+    )
+    filter: str = setting("bicubic", "of resizing", choices=("bicubic", "bilinear"))
+    jitter: float = setting(
+        0.0,
+        "largest change of brightness, contrast and saturation",
+        within="at least 0 and at most 1",
+    )
+    lighting: float = setting(
+        0.0,
+        "standard deviation along ImageNet's principal colours",
+        within="at least 0 and at most 1",
+    )
+    normalise: str = setting(
+        "deviation",
+        "what is subtracted and divided by",
+        choices=("deviation", "mean", "caffe", "half"),
+    )
+    ramp: tuple[tuple[float, int], ...] = setting(
+        (), "(epoch, size) of training images that grow"
+    )
+    test_crop: str = setting(
+        "short_side",
+        "the centre, of images.resize pixels or the fraction size / resize",
+        choices=("short_side", "fraction"),
+    )
+    test_size: int = setting(0, "pixels; 0: images.size", within="at least 0")
+    test_flip: bool = setting(
+        False, "average the scores of an image and its mirror image"
+    )
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """How gradients are summed; the flags of the same names, without the group."""
+    """How gradients are summed.
 
-    wire: str | None = None  # dtype of what is sent; None: the gradients' own
-    algorithm: str = "auto"
-    small_algorithm: str = "auto"  # of buckets of fewer than switch_bytes
-    switch_bytes: int = 0  # 0: one algorithm for all
-    first_bucket_bytes: int = 1 << 20
-    bucket_bytes: int = 25 << 20  # in memory, as all of these
+    The flags have the fields' names without the group: ``--bucket-bytes``.
+    """
 
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "precision": ("float32", "bfloat16", "float16"),
-    "optimizer.kind": ("sgd", "lars", "rmsprop_warmup", "lamb"),
-    "optimizer.form": ("u", "v", "corrected", "corrected_in_warmup", "hybrid"),
-    "lars.eps_rule": ("denominator", "threshold"),
-    "lars.skip": ("none", "bn_bias"),
-    "lars.decay_in": ("update", "loss"),
-    "rmsprop.transition": ("corrected", "as_printed"),
-    "noise_scale.reading": ("none", "smith_le", "as_printed"),
-    "lr.scaling": ("linear", "sqrt", "none"),
-    "lr.shape": ("constant", "steps", "poly", "cosine"),
-    "lr.origin": ("warmup", "run"),
-    "bn.evaluate": ("moving", "last_batch", "recompute"),
-    "images.crop": ("area", "area_log", "short_side", "fixed", "none"),
-    "images.test_crop": ("short_side", "fraction"),
-    "images.filter": ("bicubic", "bilinear"),
-    "images.normalise": ("deviation", "mean", "caffe", "half"),
-}
+    wire: str | None = setting(
+        None,
+        "dtype of what is sent; null: the gradients' own",
+        choices=("float16", "bfloat16", "float32"),
+    )
+    algorithm: str = setting("auto", "of the gradients' allreduce", choices=ALGORITHMS)
+    small_algorithm: str = setting(
+        "auto", "of buckets of fewer than switch_bytes", choices=ALGORITHMS
+    )
+    switch_bytes: int = setting(
+        0, "where --small-algorithm ends; 0: one for all", within="at least 0"
+    )
+    first_bucket_bytes: int = setting(
+        1 << 20, "first bucket's size, in memory", within="at least 1"
+    )
+    bucket_bytes: int = setting(25 << 20, "other buckets' size", within="at least 1")

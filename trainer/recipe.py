@@ -15,12 +15,11 @@ paper, all that it does not state itself is ``chosen``.
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from collectives import InvalidArgument
 from trainer.fields import (
-    CHOICES,
     Batch,
     Images,
     Lars,
@@ -33,21 +32,33 @@ from trainer.fields import (
     Rmsprop,
 )
 from trainer.published import Published
+from trainer.setting import setting
 
-PRECISIONS = CHOICES["precision"]
+PRECISIONS = ("float32", "bfloat16", "float16")
 PROVENANCES = ("paper", "code", "derived", "chosen", "given")
 IMAGENET = 1_281_167  # training images of ILSVRC 2012
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One paper's settings; ``sources`` maps each dotted field to its provenance."""
+    """What a paper fixes.
 
-    epochs: int = 90
-    precision: str = "float32"  # of the forward and backward pass
-    loss_scale: float = 0.0  # of float16; 0: adapted while training
-    label_smoothing: float = 0.0  # part of a label that all classes share
-    ema_decay: float = 0.0  # of averaged weights; 0: none
+    ``sources`` maps each dotted field to its provenance.
+    """
+
+    epochs: int = setting(90, "passes over the training images", within="at least 1")
+    precision: str = setting(
+        "float32", "of the forward and backward pass", choices=PRECISIONS
+    )
+    loss_scale: float = setting(
+        0.0, "of float16; 0: adapted while training", within="at least 0"
+    )
+    label_smoothing: float = setting(
+        0.0, "part of a label that all classes share", within="at least 0 and below 1"
+    )
+    ema_decay: float = setting(
+        0.0, "of averaged weights; 0: none", within="at least 0 and below 1"
+    )
     model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
     lars: Lars = field(default_factory=Lars)
@@ -163,6 +174,39 @@ def flatten(recipe: Recipe) -> Iterator[tuple[str, Any]]:
                 yield f"{entry.name}.{inner.name}", getattr(value, inner.name)
         else:
             yield entry.name, value
+
+
+def groups() -> Iterator[tuple[str, type]]:
+    """Yield (prefix, dataclass) of the groups of settings: of the ungrouped, "" first.
+
+    A setting's dotted path is its prefix and its name.
+    """
+    yield "", Recipe
+    values = Recipe()
+    for entry in fields(Recipe):
+        value = getattr(values, entry.name)
+        if is_dataclass(value) and entry.name not in NO_SETTINGS:
+            yield f"{entry.name}.", type(value)
+
+
+def entries() -> dict[str, Field]:
+    """Return the field of each dotted path: its meaning and valid values."""
+    return {
+        f"{prefix}{entry.name}": entry
+        for prefix, group in groups()
+        for entry in fields(group)
+        if entry.metadata
+    }
+
+
+def flag(path: str) -> str:
+    """Return the flag of a dotted path.
+
+    >>> flag("lr.factor"), flag("reduction.bucket_bytes")
+    ('--lr.factor', '--bucket-bytes')
+    """
+    group, _, name = path.rpartition(".")
+    return f"--{name.replace('_', '-')}" if group == "reduction" else f"--{path}"
 
 
 def show(value: Any) -> str:

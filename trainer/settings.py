@@ -8,53 +8,32 @@ come from them.  `parse` needs no MPI; ``config.yaml`` of a finished run, given 
 import argparse
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from collectives import InvalidArgument
-from trainer import adapter, console, dataset, recipe, valid
+from trainer import dataset, recipe, valid
+from trainer.flags import Flags
 from trainer.recipe import Recipe
+from trainer.setting import described
 
 FIRST = {"recipe": "goyal2017", "data": "digits", "device": "cpu"}  # and their defaults
+PROGRAM = "python -m trainer.run"
+ABOUT = """Train ResNet-50 by a published recipe, on any number of ranks.  The defaults
+below are those of --recipe %(recipe)s on --data %(data)s; in brackets is where a value
+comes from: paper, code, derived from these, or chosen by us."""
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(Flags):
     """Everything a run is determined by, but the number of ranks."""
 
     name: str  # of the recipe
     recipe: Recipe
     data: str
-    data_dir: str | None
-    loader: str
-    data_errors: str
-    check_images: int
-    device: str
-    share_gpu: bool
-    gpu_transport: str
-    overlap: str
-    channels_last: bool
-    compile: bool
-    output: str
-    resume: str | None
-    algorithm: str
-    wire: str | None
-    first_bucket_bytes: int
-    bucket_bytes: int
-    seed: int
-    workers: int
-    virtual_workers: int | None
-    max_steps: int | None
-    log_every: int
-    log: str | None
-    progress: str
-    trace: str | None
-    checkpoint_every: int
-    keep: int
-    dry_run: bool
     yaml: str  # the resolved configuration, for --config
     batch_given: bool = field(compare=False)  # by a flag or file: not to be lowered
 
@@ -83,12 +62,13 @@ def make_parser(argv: Sequence[str]) -> ArgumentParser:
     base = recipe.load(name)
     base = recipe.vary(base, chosen=dataset.find(data).CHANGES)
     parser = ArgumentParser(
-        prog="python -m trainer.run",
-        description="Train ResNet-50 by a published recipe, on any number of ranks.",
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [FLAG ...]",
+        description=" ".join(ABOUT.split()) % first,
         exit_on_error=False,
         allow_abbrev=False,
     )
-    _add_run_flags(parser, name, data, base)
+    _add_run_flags(parser, name, data)
     _add_recipe_flags(parser, base)
     return parser
 
@@ -137,100 +117,38 @@ def _read(path: str) -> dict[str, Any]:
     return content
 
 
-def _add_run_flags(parser: ArgumentParser, name: str, data: str, base: Recipe) -> None:
-    add, reduction = parser.add_argument, base.reduction
+def _add_run_flags(parser: ArgumentParser, name: str, data: str) -> None:
+    add = parser.add_argument
     add("--config", action="config", help="YAML file of settings; flags override it")
     add("--recipe", type=str, default=name, help=" | ".join(recipe.names()))
     add("--data", type=str, default=data, help=" | ".join(dataset.names()))
-    add("--data-dir", type=str | None, help="directory of the images")
-    add("--loader", type=str, default="torch", help=" | ".join(valid.LOADERS))
-    add(
-        "--data-errors",
-        type=str,
-        default="refuse",
-        help=f"what to do with unreadable images: {' | '.join(dataset.ERRORS)}",
-    )
-    add(
-        "--check-images",
-        type=int,
-        default=1024,
-        help="images that each rank decodes before the run",
-    )
-    add("--device", type=str, default="cpu", help=" | ".join(valid.DEVICES))
-    add("--share-gpu", action="store_true", help="let ranks of a node have one GPU")
-    add(
-        "--gpu-transport",
-        type=str,
-        default="auto",
-        help=" | ".join(valid.GPU_TRANSPORTS),
-    )
-    add("--overlap", type=str, default="staged", help=" | ".join(valid.OVERLAPS))
-    add("--channels-last", action="store_true", help="a pixel's channels lie together")
-    add("--compile", action="store_true", help="have torch compile the model")
-    add("--output", type=str, default=f"runs/{name}-{data}", help="directory to write")
-    add("--resume", type=str | None, help="a checkpoint, or 'auto': the output's last")
-    add(
-        "--algorithm",
-        type=str,
-        default=reduction.algorithm,
-        help="of the gradients' allreduce",
-    )
-    small, switch = reduction.small_algorithm, reduction.switch_bytes
-    add("--small-algorithm", type=str, default=small, help="of buckets that are small")
-    add("--switch-bytes", type=int, default=switch, help="smaller ones are; 0: none")
-    add(
-        "--wire",
-        type=str | None,
-        default=reduction.wire,
-        help=f"dtype of what is sent: {' | '.join(valid.WIRES)}",
-    )
-    first, others = reduction.first_bucket_bytes, reduction.bucket_bytes
-    add("--first-bucket-bytes", type=int, default=first, help="first bucket's size")
-    add("--bucket-bytes", type=int, default=others, help="other buckets' size")
-    add("--seed", type=int, default=1, help="of weights, order and augmentation")
-    add("--workers", type=int, default=0, help="loading processes per rank")
-    add(
-        "--virtual-workers",
-        type=int | None,
-        help="train as so many ranks would, whatever their number",
-    )
-    add(
-        "--max-steps",
-        type=int | None,
-        help="stop after so many updates of this run, not counting a resumed one's",
-    )
-    add("--log-every", type=int, default=10, help="updates between two lines")
-    add(
-        "--log",
-        type=str | None,
-        help=f"other programs' logs, some of {','.join(adapter.names())}",
-    )
-    add("--progress", type=str, default="lines", help=" | ".join(console.PROGRESS))
-    add(
-        "--trace", type=str | None, help="file for ui.perfetto.dev: when ranks did what"
-    )
-    add("--checkpoint-every", type=int, default=5, help="epochs between checkpoints")
-    add("--keep", type=int, default=2, help="checkpoints to keep")
-    add("--dry-run", action="store_true", help="print the plan and stop")
-
-
-def _add_recipe_flags(parser: ArgumentParser, base: Recipe) -> None:
-    for path, value in recipe.flatten(base):
-        *group, leaf = path.split(".")
-        if group == ["reduction"]:
-            continue  # flags of the run
-        owner = getattr(base, group[0]) if group else base
-        source = base.sources.get(path, "chosen")
-        parser.add_argument(
-            f"--{path}",
-            type=get_type_hints(type(owner))[leaf],
-            default=value,
-            help=f"recipe's value: {source}",
+    kinds, defaults = get_type_hints(Flags), {"output": f"runs/{name}-{data}"}
+    for entry in fields(Flags):
+        switch, default = kinds[entry.name] is bool, entry.default
+        add(
+            valid.flag(entry.name),
+            help=described(entry),
+            default=defaults.get(entry.name, default),
+            **{"action": "store_true"} if switch else {"type": kinds[entry.name]},
         )
 
 
+def _add_recipe_flags(parser: ArgumentParser, base: Recipe) -> None:
+    defaults, entries = dict(recipe.flatten(base)), recipe.entries()
+    for prefix, group in recipe.groups():
+        title = (group.__doc__ or "").splitlines()[0].rstrip(".")
+        shown, kinds = parser.add_argument_group(title), get_type_hints(group)
+        for path in (p for p in entries if p.rpartition(".")[0] == prefix[:-1]):
+            shown.add_argument(
+                recipe.flag(path),
+                type=kinds[entries[path].name],
+                default=defaults[path],
+                help=f"{described(entries[path])} [{base.sources[path]}]",
+            )
+
+
 def _explain(parser: ArgumentParser, message: str) -> str:
-    """Add the valid flags, or the nearest, where one is unknown."""
+    """Add the nearest flags where one is unknown."""
     known = [
         option
         for action in parser._actions
@@ -242,9 +160,9 @@ def _explain(parser: ArgumentParser, message: str) -> str:
     flag = next((w for w in message.split() if w.startswith("--")), "")
     flag = flag.split("=")[0]
     fields = [name for name in known if name.split(".")[-1] == flag[2:]]
-    near = fields or difflib.get_close_matches(flag, known, n=1)
-    hint = f"; perhaps you meant {near[0]}" if near else ""
-    return f"{message}{hint}; the flags are {', '.join(known)}"
+    near = fields or difflib.get_close_matches(flag, known, n=3)
+    hint = f"; perhaps you meant {' or '.join(near)}" if near else ""
+    return f"{message}{hint}; {PROGRAM} --help lists all flags"
 
 
 def _settings(
@@ -258,14 +176,13 @@ def _settings(
         new = _tuples(parsed[path.removeprefix("reduction.")])
         if new != value:
             given[path] = new
-    chosen = recipe.vary(base, given=given)
     settings = Settings(
         name=parsed.recipe,
-        recipe=chosen,
+        recipe=recipe.vary(base, given=given),
         data=parsed.data,
         yaml=parser.dump(parsed),
         batch_given=batch_given,
-        **{key: parsed[key] for key in _PLAIN},
+        **{entry.name: parsed[entry.name] for entry in fields(Flags)},
     )
     valid.check(settings)
     return settings
@@ -274,34 +191,3 @@ def _settings(
 def _tuples(value: Any) -> Any:
     """Return lists as tuples, at any depth: settings are compared and stored."""
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
-
-
-_PLAIN = (
-    "data_dir",
-    "loader",
-    "data_errors",
-    "check_images",
-    "device",
-    "share_gpu",
-    "gpu_transport",
-    "overlap",
-    "channels_last",
-    "compile",
-    "output",
-    "resume",
-    "algorithm",
-    "wire",
-    "first_bucket_bytes",
-    "bucket_bytes",
-    "seed",
-    "workers",
-    "virtual_workers",
-    "max_steps",
-    "log_every",
-    "log",
-    "progress",
-    "trace",
-    "checkpoint_every",
-    "keep",
-    "dry_run",
-)

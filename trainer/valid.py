@@ -1,52 +1,19 @@
 """Which settings can work: all that is known without ranks, devices or data."""
 
+from dataclasses import fields
 from itertools import pairwise
-from math import isfinite
 from typing import Any
 
-from collectives import InvalidArgument, algorithms
-from trainer import adapter, console, dataset, recipe
-from trainer.fields import CHOICES
+from collectives import InvalidArgument
+from trainer import adapter, console, dataset, recipe, setting
+from trainer.flags import Flags
 from trainer.recipe import Recipe
 
-WIRES = ("float16", "bfloat16", "float32")
-DEVICES = ("cpu", "cuda")
-LOADERS = ("torch", "dali")
-GPU_TRANSPORTS = ("auto", "device", "staged")
-OVERLAPS = ("staged", "device", "off")
 FORMS = {
     "sgd": ("u", "v", "corrected", "corrected_in_warmup"),
     "lars": ("u", "v", "hybrid"),
     "rmsprop_warmup": ("u",),
     "lamb": ("u",),
-}
-
-WITHIN = {
-    "above 0": lambda x: x > 0,
-    "at least 0": lambda x: x >= 0,
-    "at least 0 and below 1": lambda x: 0 <= x < 1,
-    "at least 0 and at most 1": lambda x: 0 <= x <= 1,
-    "above 0 and at most 1": lambda x: 0 < x <= 1,
-}
-RANGES = {
-    "label_smoothing": "at least 0 and below 1",
-    "optimizer.lr": "above 0",
-    "optimizer.weight_decay": "at least 0",
-    "lars.coefficient": "above 0",
-    "lars.eps": "at least 0",
-    "rmsprop.period_epochs": "above 0",
-    "rmsprop.lr": "above 0",
-    "rmsprop.decay": "at least 0 and below 1",
-    "rmsprop.eps": "above 0",
-    "lr.warmup_epochs": "at least 0",
-    "lr.factor": "above 0",
-    "lr.power": "above 0",
-    "lr.end": "at least 0",
-    "bn.decay": "at least 0 and below 1",
-    "bn.eps": "above 0",
-    "images.min_area": "above 0 and at most 1",
-    "images.jitter": "at least 0 and at most 1",
-    "images.lighting": "at least 0",
 }
 
 
@@ -56,11 +23,11 @@ def check(settings: Any) -> None:
     Raises:
         InvalidArgument: naming the flag, the value got, and the valid ones.
     """
-    check_choices(settings)
+    check_each(settings)
     check_gpu(settings)
     check_files(settings)
-    check_numbers(settings)
-    check_ranges(settings.recipe)
+    check_images(settings)
+    check_epochs(settings.recipe)
     check_norm(settings.recipe)
     check_rate(settings.recipe)
     check_optimizer(settings.recipe)
@@ -70,40 +37,26 @@ def check(settings: Any) -> None:
     console.check(settings.progress)
 
 
-def check_choices(settings: Any) -> None:
-    """Refuse a value that is none of its flag's choices."""
-    choices = {
-        "--device": (settings.device, DEVICES),
-        "--loader": (settings.loader, LOADERS),
-        "--data-errors": (settings.data_errors, dataset.ERRORS),
-        "--gpu-transport": (settings.gpu_transport, GPU_TRANSPORTS),
-        "--overlap": (settings.overlap, OVERLAPS),
-        "--algorithm": (settings.algorithm, ("auto", *algorithms.names())),
-        "--small-algorithm": (
-            settings.recipe.reduction.small_algorithm,
-            ("auto", *algorithms.names()),
-        ),
-    }
-    values = dict(recipe.flatten(settings.recipe))
-    choices |= {f"--{path}": (values[path], CHOICES[path]) for path in CHOICES}
-    for flag, (got, valid) in choices.items():
-        if got not in valid:
-            raise InvalidArgument(
-                f"{flag}: got {got!r}, expected one of {', '.join(valid)}"
-            )
-    if settings.wire not in (None, *WIRES):
-        raise InvalidArgument(
-            f"--wire: got {settings.wire!r}, expected one of {', '.join(WIRES)}, or "
-            "no --wire for the gradients' own dtype"
-        )
+def flag(name: str) -> str:
+    """Return the flag of one of the run's settings."""
+    return f"--{name.replace('_', '-')}"
+
+
+def check_each(settings: Any) -> None:
+    """Refuse a value that its setting cannot have, whatever the others are."""
+    for entry in fields(Flags):
+        setting.check(flag(entry.name), getattr(settings, entry.name), entry)
+    entries = recipe.entries()
+    for path, value in recipe.flatten(settings.recipe):
+        setting.check(recipe.flag(path), value, entries[path])
 
 
 def check_gpu(settings: Any) -> None:
     """Refuse a flag that changes nothing without a GPU."""
     given = {
         "--share-gpu": settings.share_gpu,
-        "--gpu-transport": settings.gpu_transport != GPU_TRANSPORTS[0],
-        "--overlap": settings.overlap != OVERLAPS[0],
+        "--gpu-transport": settings.gpu_transport != Flags.gpu_transport,
+        "--overlap": settings.overlap != Flags.overlap,
     }
     for flag in given:
         if given[flag] and settings.device != "cuda":
@@ -116,8 +69,8 @@ def check_gpu(settings: Any) -> None:
 def check_files(settings: Any) -> None:
     """Refuse a flag that changes nothing where no image file is read."""
     given = {
-        "--loader": settings.loader != LOADERS[0],
-        "--data-errors": settings.data_errors != dataset.ERRORS[0],
+        "--loader": settings.loader != Flags.loader,
+        "--data-errors": settings.data_errors != Flags.data_errors,
     }
     for flag in given:
         if given[flag] and not dataset.find(settings.data).NEEDS_ROOT:
@@ -127,50 +80,29 @@ def check_files(settings: Any) -> None:
             )
 
 
-def check_numbers(settings: Any) -> None:
-    """Refuse a number that is too small."""
-    values, virtual = settings.recipe, settings.virtual_workers
-    at_least = {
-        "--epochs": (values.epochs, 1),
-        "--batch.per_worker": (values.batch.per_worker, 1),
-        "--batch.accumulation": (values.batch.accumulation, 1),
-        "--images.size": (values.images.size, 1),
-        "--images.resize": (values.images.resize, values.images.size),
-        "--images.shift": (values.images.shift, 0),
-        "--images.test_size": (values.images.test_size, 0),
-        "--loss_scale": (values.loss_scale, 0),
-        "--lr.reference_batch": (values.lr.reference_batch, 1),
-        "--noise_scale.reference_batch": (values.noise_scale.reference_batch, 1),
-        "--bn.group": (values.bn.group, 1),
-        "--bn.ghost": (values.bn.ghost, 0),
-        "--bn.recompute_batches": (values.bn.recompute_batches, 1),
-        "--first-bucket-bytes": (settings.first_bucket_bytes, 1),
-        "--switch-bytes": (values.reduction.switch_bytes, 0),
-        "--bucket-bytes": (settings.bucket_bytes, 1),
-        "--virtual-workers": (1 if virtual is None else virtual, 1),
-        "--max-steps": (1 if settings.max_steps is None else settings.max_steps, 1),
-        "--log-every": (settings.log_every, 1),
-        "--checkpoint-every": (settings.checkpoint_every, 1),
-        "--keep": (settings.keep, 1),
-        "--check-images": (settings.check_images, 0),
-        "--workers": (settings.workers, 0),
-        "--seed": (settings.seed, 0),
-    }
-    for flag, (value, least) in at_least.items():
-        if value < least:
-            raise InvalidArgument(f"{flag}: got {value}, expected at least {least}")
+def check_images(settings: Any) -> None:
+    """Refuse a setting of images that the data set does not read."""
+    values, read = settings.recipe, dataset.find(settings.data).IMAGES
+    for name in (entry.name for entry in fields(values.images)):
+        if name not in read and values.sources[f"images.{name}"] == "given":
+            raise InvalidArgument(
+                f"--images.{name}: changes nothing, because --data {settings.data} "
+                f"reads only {', '.join(f'images.{field}' for field in read)}; leave "
+                "it out"
+            )
+    if "resize" in read and values.images.resize < values.images.size:
+        raise InvalidArgument(
+            f"--images.resize: got {values.images.resize}, expected at least "
+            f"--images.size ({values.images.size})"
+        )
 
 
-def check_ranges(values: Recipe) -> None:
-    """Refuse a number that is outside what its field means, and epochs that fall."""
-    flat = dict(recipe.flatten(values))
-    for path, expected in RANGES.items():
-        value = flat[path]
-        if not (isfinite(value) and WITHIN[expected](value)):
-            raise InvalidArgument(f"--{path}: got {value:g}, expected {expected}")
+def check_epochs(values: Recipe) -> None:
+    """Refuse epochs that fall."""
     for path, epochs in (
         ("lr.drops", values.lr.drops),
         ("lr.jumps", tuple(epoch for epoch, _ in values.lr.jumps)),
+        ("images.ramp", tuple(epoch for epoch, _ in values.images.ramp)),
     ):
         if any(start >= stop for start, stop in pairwise(epochs)):
             raise InvalidArgument(
@@ -227,24 +159,10 @@ def check_optimizer(values: Recipe) -> None:
             "--lars.eps: got 0, but --lars.eps_rule threshold needs one above 0 "
             "(nnabla's is 1e-06)"
         )
-    if not 0 <= config.momentum < 1:
-        raise InvalidArgument(
-            f"--optimizer.momentum: got {config.momentum:g}, expected at least 0 and "
-            "below 1"
-        )
 
 
 def check_weights(values: Recipe) -> None:
     """Refuse averages and a loss scale that cannot be."""
-    if not 0 <= values.ema_decay < 1:
-        raise InvalidArgument(
-            f"--ema_decay: got {values.ema_decay:g}, expected at least 0 (no averages) "
-            "and below 1"
-        )
-    if not isfinite(values.loss_scale):
-        raise InvalidArgument(
-            f"--loss_scale: got {values.loss_scale:g}, expected a finite number"
-        )
     half = values.precision == "float16" or values.reduction.wire == "float16"
     if values.loss_scale and not half:
         raise InvalidArgument(
@@ -262,14 +180,7 @@ def check_weights(values: Recipe) -> None:
 
 def check_ramp(values: Recipe) -> None:
     """Refuse sizes of images that no epoch has, or that are none."""
-    ramp = values.images.ramp
-    epochs = [epoch for epoch, _ in ramp]
-    if any(start >= stop for start, stop in pairwise(epochs)):
-        raise InvalidArgument(
-            f"--images.ramp: got the epochs {recipe.show(tuple(epochs))}, expected "
-            "each to be later than the one before"
-        )
-    for epoch, size in ramp:
+    for epoch, size in values.images.ramp:
         if epoch < 0 or size < 1:
             raise InvalidArgument(
                 f"--images.ramp: got {size} pixels at epoch {epoch:g}, expected at "

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.timeout(300)  # each launch has its own deadline
 # 6 workers: 2 ranks have 3 each, 3 ranks have 2, 4 ranks have 2, 2, 1 and 1
 TRAIN = [
     sys.executable, "-m", "trainer.run", "--model.width", "4", "--model.blocks", "[1]",
-    "--images.size", "16", "--images.resize", "16", "--epochs", "2",
+    "--images.size", "16", "--epochs", "2",
     "--batch.per_worker", "16", "--optimizer.lr", "0.2", "--virtual-workers", "6",
 ]  # fmt: skip
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}

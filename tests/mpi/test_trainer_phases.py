@@ -17,7 +17,7 @@ pytestmark = pytest.mark.mpi
 
 TINY = [
     "--model.width", "4", "--model.blocks", "[1]", "--images.size", "16",
-    "--images.resize", "16", "--epochs", "2", "--optimizer.lr", "0.02",
+    "--epochs", "2", "--optimizer.lr", "0.02",
     "--noise_scale.reading", "smith_le", "--noise_scale.reference_batch", "96",
 ]  # fmt: skip
 PHASES = "[[0,96,16],[45,160,32]]"  # 6 microbatches, then 5

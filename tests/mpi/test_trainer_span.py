@@ -18,7 +18,7 @@ SHAPE = (3, 4, 5, 6)  # of each rank's images
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 TINY = [
     "--model.width", "4", "--model.blocks", "[1]", "--images.size", "16",
-    "--images.resize", "16", "--epochs", "1", "--optimizer.lr", "0.02",
+    "--epochs", "1", "--optimizer.lr", "0.02",
 ]  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from jpegs import encode, picture
 from PIL import Image
 
 from collectives import InvalidArgument
-from trainer.fields import CHOICES, Images
+from trainer import setting
+from trainer.fields import Images
 from trainer.images import colour, crops, view
 from trainer.images.decode import Encoded
 from trainer.images.view import View
@@ -134,7 +135,7 @@ def test_recipes_may_choose_what_there_is():
         "filter": view.FILTERS,
         "normalise": colour.CONSTANTS,
     }.items():
-        assert CHOICES[f"images.{field}"] == tuple(known)
+        assert setting.choices(Images, field) == tuple(known)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_recipes_may_choose_what_there_is():
         ({"filter": "nearest"}, "images.filter.* bicubic, bilinear"),
         ({"normalise": "none"}, "images.normalise.* deviation, mean, caffe, half"),
         ({"min_area": 0.0}, "images.min_area: got 0"),
-        ({"jitter": 1.5}, "images.jitter: got 1.5, expected 0 to 1"),
+        ({"jitter": 1.5}, "images.jitter: got 1.5, expected at least 0 and at most 1"),
         ({"resize_max": 60}, "images.resize_max: got 60, expected 64"),
         ({"test_size": 65}, "images.test_size: got 65, expected 1 to 64"),
         ({"crop": "fixed"}, r"images.size: got 80, .* \(crop fixed, resize 64\)"),

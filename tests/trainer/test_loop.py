@@ -14,7 +14,7 @@ from trainer.start import prepare
 
 TINY = [
     "--model.width", "4", "--model.blocks", "[1,1]", "--model.classes", "10",
-    "--images.size", "16", "--images.resize", "16", "--batch.per_worker", "128",
+    "--images.size", "16", "--batch.per_worker", "128",
     "--epochs", "2", "--log-every", "5",
 ]  # fmt: skip
 

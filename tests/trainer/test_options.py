@@ -9,7 +9,7 @@ from trainer.run import execute
 
 GROWING = (
     "--recipe", "ffcv_rn50", "--images.ramp", "[[11,12],[13,16]]",
-    "--images.test_flip", "true", "--images.test_size", "20", "--images.resize", "20",
+    "--images.test_flip", "true", "--images.test_size", "20",
     "--model.width", "8", "--epochs", "8", "--log-every", "1",
 )  # fmt: skip
 

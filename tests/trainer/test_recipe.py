@@ -3,8 +3,7 @@ import doctest
 import pytest
 
 from collectives import InvalidArgument
-from trainer import published, recipe
-from trainer.fields import CHOICES
+from trainer import published, recipe, setting
 from trainer.published import Published
 from trainer.recipe import Recipe, adopt, flatten, vary
 
@@ -71,10 +70,11 @@ def test_variants_are_named_after_their_recipe():
         recipe.load("he2016:5")
 
 
-def test_the_words_of_every_recipe_are_valid():
-    for name in EVERY:
-        values = dict(flatten(recipe.load(name)))
-        assert all(values[path] in CHOICES[path] for path in CHOICES), name
+@pytest.mark.parametrize("name", EVERY)
+def test_every_setting_of_a_recipe_is_one_that_it_can_have(name):
+    entries = recipe.entries()
+    for path, value in flatten(recipe.load(name)):
+        setting.check(path, value, entries[path])
 
 
 def test_an_unknown_recipe_is_refused_with_the_valid_ones():

@@ -100,7 +100,6 @@ def shapes_of(run):
 def test_a_run_trains_on_growing_images_and_goes_on_with_them(tmp_path):
     growing = (
         "--images.ramp", "[[0,16],[45,24]]", "--images.test_size", "28",
-        "--images.resize", "32",
     )  # fmt: skip
     run = start(tmp_path / "whole", *growing)
     seen = shapes_of(run)

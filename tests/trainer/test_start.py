@@ -12,7 +12,7 @@ from trainer.settings import parse
 
 TINY = [
     "--model.width", "4", "--model.blocks", "[1]", "--images.size", "16",
-    "--images.resize", "16", "--batch.per_worker", "4",
+    "--batch.per_worker", "4",
 ]  # fmt: skip
 
 

@@ -37,6 +37,7 @@ CHANGES = {
     "images.test_flip": False,
 }
 NEEDS_ROOT = False
+IMAGES = ("size", "shift", "ramp", "test_size", "test_flip")
 DIGITS = 10
 TEST = 360
 

@@ -12,6 +12,7 @@ it counts as not recognised: the test set keeps its size.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from trainer.sampler import Key, generator
 
 CHANGES: dict[str, object] = {}
 NEEDS_ROOT = True
+IMAGES = tuple(entry.name for entry in fields(Images) if entry.name != "shift")
 IMAGENET = 1_281_167
 NO_LABEL = -100  # of no class: never right, and left out of torch's cross entropy
 TRIES = 100  # images in a row that cannot be read

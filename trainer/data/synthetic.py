@@ -17,6 +17,7 @@ from trainer.sampler import Key, generator
 
 CHANGES: dict[str, object] = {}
 NEEDS_ROOT = False
+IMAGES = ("size", "ramp", "test_size", "test_flip")
 TRAINING = 1_281_167
 TEST = 1_000
 POOL = 512

@@ -1,6 +1,7 @@
 """View: what a network sees of an image, once the random numbers are drawn."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from math import inf
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from collectives import InvalidArgument
+from trainer import setting
 from trainer.fields import Images
 from trainer.images import colour, crops
 from trainer.images.decode import FACTORS, Encoded
@@ -27,22 +29,9 @@ def check(images: Images, sizes: Sequence[int]) -> None:
     Raises:
         InvalidArgument: naming the flag, what it got and what is valid.
     """
-    names: dict[str, Collection[str]] = {
-        "crop": crops.TRAINING,
-        "test_crop": crops.TEST,
-        "filter": FILTERS,
-        "normalise": colour.CONSTANTS,
-    }
-    for field, valid in names.items():
-        if getattr(images, field) not in valid:
-            raise InvalidArgument(
-                f"--images.{field}: got {getattr(images, field)!r}, expected one of "
-                f"{', '.join(valid)}"
-            )
+    for entry in fields(images):
+        setting.check(f"--images.{entry.name}", getattr(images, entry.name), entry)
     limits = {
-        "min_area": (images.min_area, 1e-6, 1.0),
-        "jitter": (images.jitter, 0.0, 1.0),
-        "lighting": (images.lighting, 0.0, 1.0),
         "resize_max": (images.resize_max, images.resize, inf),
         "test_size": (images.test_size or images.size, 1, images.resize),
         "size": (min(sizes), 1, inf),

@@ -1,0 +1,65 @@
+"""A setting: a field of a dataclass that knows what it means and what it may be.
+
+`setting` makes the field, and is all that is written of it: the help text of its flag
+and the refusal of a wrong value come from there.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import Field, field, fields
+from math import isfinite
+from typing import Any
+
+from collectives import InvalidArgument
+
+WITHIN: dict[str, Callable[[float], bool]] = {
+    "above 0": lambda x: x > 0,
+    "at least 0": lambda x: x >= 0,
+    "at least 1": lambda x: x >= 1,
+    "at least 0 and below 1": lambda x: 0 <= x < 1,
+    "at least 0 and at most 1": lambda x: 0 <= x <= 1,
+    "above 0 and at most 1": lambda x: 0 < x <= 1,
+}
+
+
+def setting(
+    default: Any, meaning: str, *, within: str = "", choices: Iterable[str] = ()
+) -> Any:
+    """Return a field of a dataclass, with a half sentence that tells what it is.
+
+    ``within``: a key of `WITHIN`, of a number.  ``choices``: the valid words.  None is
+    valid, too, where it is the default.
+    """
+    about = {"meaning": meaning, "within": within, "choices": tuple(choices)}
+    return field(default=default, metadata=about)
+
+
+def described(entry: Field) -> str:
+    """Return what a user has to know of a setting, in a line."""
+    choices, within = entry.metadata["choices"], entry.metadata["within"]
+    more = " | ".join(choices) or within
+    return f"{entry.metadata['meaning']}{'; ' * bool(more)}{more}"
+
+
+def choices(owner: type, name: str) -> tuple[str, ...]:
+    """Return the valid words of a setting of the dataclass ``owner``."""
+    found = {entry.name: entry for entry in fields(owner)}
+    words: tuple[str, ...] = found[name].metadata["choices"]
+    return words
+
+
+def check(flag: str, value: Any, entry: Field) -> None:
+    """Refuse a value that the setting ``entry`` cannot have.
+
+    Raises:
+        InvalidArgument: naming the flag, the value got, and the valid ones.
+    """
+    if value is None and entry.default is None:
+        return
+    words, within = entry.metadata["choices"], entry.metadata["within"]
+    if words and value not in words:
+        null = ", or null" if entry.default is None else ""
+        raise InvalidArgument(
+            f"{flag}: got {value!r}, expected one of {', '.join(words)}{null}"
+        )
+    if within and not (isfinite(value) and WITHIN[within](value)):
+        raise InvalidArgument(f"{flag}: got {value:.7g}, expected {within}")
