@@ -68,7 +68,7 @@ class Loaded:
             with shield():  # what the server forks ignores the signals as it does
                 forkserver.ensure_running()
         self.place = place
-        self.batches = DataLoader(
+        self.batches: DataLoader[Any] = DataLoader(
             Answers(dataset),  # type: ignore[arg-type]
             batch_sampler=sampler,
             collate_fn=collate,
@@ -129,7 +129,8 @@ def read(answer: Any) -> Batch:
     """
     if isinstance(answer, UnreadableImage):
         raise answer
-    return answer
+    batch: Batch = answer
+    return batch
 
 
 def begin(worker: int) -> None:
@@ -149,7 +150,7 @@ def follow_parent() -> None:
         os._exit(1)
 
 
-def end(batches: DataLoader) -> None:
+def end(batches: DataLoader[Any]) -> None:
     """End the processes of a loader; torch has no public way to."""
     if batches._iterator is not None:
         batches._iterator._shutdown_workers()  # type: ignore[attr-defined]
