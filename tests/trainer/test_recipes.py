@@ -41,13 +41,17 @@ SGD = {"optimizer.kind": "sgd", "optimizer.momentum": 0.9, "label_smoothing": 0.
 LARS = {"optimizer.kind": "lars", "lars.coefficient": 0.001, "lr.shape": "poly"}
 EXPECTED = {
     "he2016": SGD | {"model.stride": "v1", "optimizer.weight_decay": 1e-4},
-    "goyal2017": SGD | {"optimizer.nesterov": True, "optimizer.decay_bn": False},
+    "goyal2017": SGD
+    | {"optimizer.nesterov": True, "optimizer.decay_bn": False}
+    | {"images.normalise": "deviation", "images.filter": "bicubic"},
     "codreanu2017": SGD
     | {
         "optimizer.weight_decay": 5e-5,
         "optimizer.form": "corrected_in_warmup",
         "bn.decay": 0.95,
         "model.stride": "v1.5",
+        "images.filter": "bicubic",
+        "images.normalise": "caffe",
     },
     "you2017_16k": LARS | {"model.stride": "v1", "optimizer.weight_decay": 5e-4},
     "you2017_32k": LARS | {"optimizer.lr": 40.0, "epochs": 100},
@@ -65,7 +69,10 @@ EXPECTED = {
     | {"reduction.algorithm": "ring", "reduction.small_algorithm": "hierarchical"},
     "ying2018_32k": LARS
     | {"precision": "bfloat16", "label_smoothing": 0.1}
+    | {"images.filter": "bicubic", "images.test_crop": "fraction"}
     | {"reduction.algorithm": "crossed_torus2d", "reduction.wire": None},
+    "mlperf_lars": LARS
+    | {"images.min_area": 0.05, "images.normalise": "mean", "images.resize": 256},
     "tf_tpu_lars_32k": LARS
     | {
         "optimizer.form": "u",
@@ -73,6 +80,10 @@ EXPECTED = {
         "lars.decay_in": "loss",
         "optimizer.decay_fc_bias": True,
         "label_smoothing": 0.1,
+        "images.filter": "bicubic",
+        "images.test_crop": "fraction",  # 224 / 256 of the short side
+        "images.size": 224,
+        "images.resize": 256,
     },
     "nvidia_rn50_v15": {
         "optimizer.lr": 0.256,

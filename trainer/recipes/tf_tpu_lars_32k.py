@@ -47,7 +47,9 @@ RECIPE = adopt(
         "images.size": 224,
         "images.resize": 256,
         "images.min_area": 0.08,
+        "images.filter": "bicubic",
         "images.flip": True,
+        "images.test_crop": "fraction",
     },
     derived={"optimizer.form": "u"},
     chosen={
