@@ -16,7 +16,8 @@ ALL = (
 MIKAMI = [name for name in ALL if name.startswith("mikami2018")]
 
 UNCONFIRMED = {
-    "he2016": "lr.drops images.min_area images.flip images.resize",
+    "he2016": "lr.drops images.min_area images.flip images.resize optimizer.decay_bn "
+    "optimizer.decay_fc_bias model.zero_gamma",
     "goyal2017": "model.fan_mode",
     "akiba2017": "optimizer.weight_decay",
     "smith2017": "batch.phases lr.factors",
@@ -27,7 +28,11 @@ UNCONFIRMED = {
     "ying2018_64k": "optimizer.lr lr.warmup_epochs optimizer.weight_decay bn.group "
     "reduction.algorithm",
     "codreanu2017:11520": "optimizer.lr",
-    "you2017_32k": "batch.phases batch.per_worker",
+    "codreanu2017": "model.zero_gamma",
+    "you2017_16k": "lars.coefficient lr.reference_batch lr.origin",
+    "you2017_32k": "lars.coefficient batch.phases batch.per_worker",
+    "tf_tpu_lars_32k": "optimizer.form batch.phases batch.per_worker",
+    "mlperf_lars": "batch.phases batch.per_worker label_smoothing",
 } | dict.fromkeys(
     MIKAMI,
     "optimizer.weight_decay loss_scale images.resize lars.coefficient model.fan_mode "
@@ -36,6 +41,20 @@ UNCONFIRMED = {
 UNCONFIRMED["mikami2018_exp2"] += " label_smoothing noise_scale.reading"
 UNCONFIRMED["mikami2018_exp3"] += " label_smoothing noise_scale.reading"
 UNCONFIRMED["mikami2018_exp4"] += " label_smoothing"
+
+CODE = {
+    "goyal2017": "images.crop images.min_area images.filter images.resize",
+    "codreanu2017": "images.filter images.normalise optimizer.form bn.decay",
+    "you2017_16k:90_epochs": "optimizer.lr lr.warmup_epochs lars.coefficient lars.eps",
+    "tf_tpu_lars_32k": "images.filter images.test_crop lars.skip lr.reference_batch",
+    "ying2018_32k": "images.min_area images.filter label_smoothing bn.eps",
+    "mlperf_lars": "images.min_area images.normalise lr.reference_batch optimizer.lr",
+}
+PAPER = {
+    "goyal2017": "images.normalise images.flip optimizer.nesterov lr.warmup_epochs",
+    "akiba2017": "images.crop images.min_area rmsprop.lr lr.factors reduction.wire",
+    "mikami2018_exp2": "lr.warmup_start lr.jumps lars.eps bn.evaluate",
+}
 
 SGD = {"optimizer.kind": "sgd", "optimizer.momentum": 0.9, "label_smoothing": 0.0}
 LARS = {"optimizer.kind": "lars", "lars.coefficient": 0.001, "lr.shape": "poly"}
@@ -123,6 +142,18 @@ def test_what_is_not_confirmed_is_chosen_by_us(name):
     sources = recipe.load(name).sources
     for path in UNCONFIRMED[name].split():
         assert sources[path] == "chosen", path
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "paths"),
+    [(name, "code", CODE[name]) for name in CODE]
+    + [(name, "paper", PAPER[name]) for name in PAPER],
+)
+def test_what_was_read_names_where(name, source, paths):
+    sources = recipe.load(name).sources
+    assert {path: sources[path] for path in paths.split()} == dict.fromkeys(
+        paths.split(), source
+    )
 
 
 def test_of_the_untried_counter_baseline_every_value_is_chosen():

@@ -28,7 +28,6 @@ RECIPE = adopt(
     code={
         "model.stride": "v1.5",
         "model.fan_mode": "fan_out",
-        "model.zero_gamma": False,
         "optimizer.kind": "sgd",
         "optimizer.form": "corrected_in_warmup",
         "optimizer.lr": 4.8,
@@ -55,6 +54,7 @@ RECIPE = adopt(
         "lr.span_epochs": 8040 * EPOCHS_PER_UPDATE,
         "lr.warmup_epochs": 446 * EPOCHS_PER_UPDATE,
     },
+    chosen={"model.zero_gamma": False},
     published=Published(
         batch="14,336",
         workers=896,
