@@ -72,5 +72,11 @@ VARIANTS = {
             "lars.coefficient": 0.001,
             "lars.eps": 1e-8,
         },
+        published=Published(
+            batch="16K",
+            top1="73.36",
+            source="code",
+            notes=("torchlars' reproduction, from the authors' logs",),
+        ),
     )
 }

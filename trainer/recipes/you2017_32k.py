@@ -37,5 +37,11 @@ VARIANTS = {
             "lars.coefficient": 0.001,
             "lars.eps": 1e-8,
         },
+        published=Published(
+            batch="32K",
+            top1="72.26",
+            source="code",
+            notes=("torchlars' reproduction, from the authors' logs",),
+        ),
     )
 }
