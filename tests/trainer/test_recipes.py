@@ -208,6 +208,33 @@ def test_figures_that_mislead_have_a_footnote(name, words):
     assert any(words in note for note in recipe.load(name).published.notes)
 
 
+@pytest.mark.parametrize(
+    ("name", "top1", "seconds"),
+    [
+        ("you2017_16k:90_epochs", "73.36", None),
+        ("you2017_32k:90_epochs", "72.26", None),
+        ("codreanu2017", "75.6", 3600), ("codreanu2017:collapse", "76.1", None),
+        ("codreanu2017:11520", "75.0", 3720), ("mikami2018_reference", "75.40", 505),
+        ("mikami2018_exp1", "75.03", 224), ("mikami2018_exp3", "74.62", 115),
+    ],
+)  # fmt: skip
+def test_variants_have_the_figures_of_their_own_runs(name, top1, seconds):
+    known = recipe.load(name).published
+    assert (known.top1, known.seconds) == (top1, seconds)
+
+
+@pytest.mark.parametrize(
+    ("name", "percent"),
+    [
+        ("reference", "84.75"), ("exp1", ""), ("exp2", "74.08"), ("exp3", "74.08"),
+        ("exp4", "73.44"),
+    ],
+)  # fmt: skip
+def test_an_efficiency_is_told_where_it_was_measured(name, percent):
+    told = recipe.load(f"mikami2018_{name}").published.baseline
+    assert told == (f"one node of 4: {percent} %" if percent else "")
+
+
 def test_smoothing_by_a_tenth_leaves_0_9001_to_the_true_class():
     torch = pytest.importorskip("torch")
     entropy = torch.nn.functional.cross_entropy
@@ -227,6 +254,15 @@ def test_the_table_shows_every_recipe(capsys):
     row = next(row for row in rows if row.startswith("mikami2018_exp4"))
     for words in ("34K,68K,85K,119K", "2176 x 16", "34", "0.0001/0/16,32", "129 s"):
         assert words in row
+
+
+def test_figures_with_a_footnote_are_marked_in_the_table():
+    lines = command.table()
+    for name in ALL:
+        notes = recipe.load(name).published.notes
+        row = next(line for line in lines if line.split()[0] == name)
+        assert row.endswith(" *") == bool(notes)
+        assert all(f"* {name}: {note}" in lines for note in notes)
 
 
 def test_one_recipe_shows_the_source_of_each_value(capsys):
