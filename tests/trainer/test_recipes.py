@@ -173,12 +173,34 @@ def test_mikami_s_experiments_differ_in_decay_and_smoothing(name, decay, smoothi
     assert (values.optimizer.weight_decay, values.label_smoothing) == (decay, smoothing)
 
 
-@pytest.mark.parametrize("row", mlperf_lars.ROWS, ids=lambda row: str(row.batch))
-def test_mlperf_s_rows_divide_into_spans(row):
-    values = recipe.load(f"mlperf_lars:{row.batch}")
-    ((_, batch, per_worker),) = values.batch.phases
-    assert (batch, per_worker) == (row.batch, row.span) and batch % per_worker == 0
-    assert values.optimizer.momentum == row.momentum
+MLPERF = [  # images, rate, warm-up, momentum, decay, updates after it, span, epochs
+    (1632, 7.4, 2, 0.9, 5e-5, 27476, 204, "33-37"),
+    (3264, 10.5, 2, 0.9, 5e-5, 14523, 204, "34-37"),
+    (4096, 10, 5, 0.9, 2e-4, 13137, 64, "39-42"),
+    (8192, 17, 5, 0.9, 2e-4, 6095, 64, "41-44"),
+    (13056, 12.8, 9, 0.9, 2.5e-5, 4710, 204, "44-46"),
+    (32768, 21.2, 16, 0.94, 2.5e-5, 2267, 128, "55-57"),
+    (49152, 19.405, 24, 0.951807, 1e-4, 1846, 256, "67-69"),
+    (58880, 23.246, 29, 0.951807, 1e-4, 1785, 230, "78-81"),
+    (65536, 24.699, 31, 0.951807, 1e-4, 1133, 128, "83-86"),
+    (67840, 24.699, 31, 0.951807, 1e-4, 1133, 424, "85-87"),
+]
+
+
+def test_mlperf_s_rows_are_the_published_ones():
+    assert list(mlperf_lars.ROWS) == MLPERF
+
+
+@pytest.mark.parametrize("row", MLPERF, ids=lambda row: str(row[0]))
+def test_mlperf_s_recipes_have_the_values_of_their_rows(row):
+    batch, rate, warmup, momentum, decay, updates, span, epochs = row
+    values = recipe.load(f"mlperf_lars:{batch}")
+    optimizer, shape = values.optimizer, values.lr
+    assert (optimizer.lr, optimizer.momentum) == (rate, momentum)
+    assert (optimizer.weight_decay, shape.warmup_epochs) == (decay, warmup)
+    assert (shape.span_epochs - warmup) * IMAGENET / batch == pytest.approx(updates)
+    assert values.batch.phases == ((0.0, batch, span),) and batch % span == 0
+    assert epochs in values.published.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def table() -> list[str]:
-    """Return one line for each recipe and variant, then the footnotes of those with *."""
+    """Return a line for each recipe and variant, then the footnotes of those with *."""
     heads = ("recipe", "images", "workers x n", "optimiser, rate", "wd/smooth/BN span")
     lines, notes = [_row(*heads, "published")], []
     for module in recipe.names():
