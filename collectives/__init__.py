@@ -56,6 +56,7 @@ __all__ = [
     "kernels",
     "pingpong",
     "tuned",
+    "usage",
 ]
 
 
