@@ -49,16 +49,18 @@ def momentum(values: Recipe, phase: Phase) -> float:
 
 
 def phase_table(values: Recipe, size: int) -> list[str]:
-    """Return the phases of the total batch, and how ``size`` ranks share them."""
+    """Return the phases, their first epochs, and how ``size`` ranks share the batch."""
+    parts = phases.of(values, size)
+    first = {phase: epoch for epoch, phase in reversed([*_epochs(values, parts)])}
     lines = [
-        f"{'from epoch':<12}{'batch':>8}{'workers':>9} x {'n':<5}{'bn sees':>8}"
-        f"{'momentum':>10}  microbatches an update"
+        f"{'from epoch':<12}{'of the run':>10}{'batch':>8}{'workers':>9} x {'n':<5}"
+        f"{'bn sees':>8}{'momentum':>10}  microbatches an update"
     ]
-    for phase in phases.of(values, size):
+    for phase in parts:
         seen = values.bn.ghost or phase.per_worker
         lines.append(
-            f"{phase.epoch:<12g}{phase.batch:>8}{phase.workers:>9} x "
-            f"{phase.per_worker:<5}{seen * values.bn.group:>8}"
+            f"{phase.epoch:<12g}{first.get(phase, 'never'):>10}{phase.batch:>8}"
+            f"{phase.workers:>9} x {phase.per_worker:<5}{seen * values.bn.group:>8}"
             f"{momentum(values, phase):>10.6f}  {groups.text(phase, values.bn, size)}"
         )
     return lines

@@ -5,6 +5,13 @@ A phase is (epoch, batch, per_worker): from that epoch of the span on, an update
 microbatches on p ranks are ``k // p`` or one more for each.  More ranks than
 microbatches leave some idle; fewer ranks accumulate.  Mathematically all this is the
 same, as batch normalisation sees a microbatch only.
+
+An epoch has one batch, which its permutation is cut into.  So a phase begins with the
+first epoch of the run that does not begin before it in the span: in a run of another
+length up to an epoch later than the rate, which follows the span at each update.
+``smith2017 --epochs 14`` lowers the rate at epoch 4.67 and doubles the batch at 5.  A
+phase that no epoch of a short run begins in has none.  The plan (`trainer.course`)
+shows the epochs.
 """
 
 from itertools import count, pairwise
