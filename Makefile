@@ -15,6 +15,12 @@ MPI ?= mpich
 NP ?= 2
 RANKS ?= 1 2 3 4 5 8
 OTHER_RANKS ?= 2 3 4
+# On more ranks than these only what depends on their number is tested: not the benchmarks'
+# own tests, and not the twenty recipes, which all call the same collectives.
+ALL_UP_TO ?= 4
+OTHERS_ALL_UP_TO ?= 3
+SAME_ON_MANY := --ignore-glob=*/test_bench*.py --ignore=tests/mpi/test_tune.py \
+    --ignore=tests/mpi/test_trainer_workers.py
 ROUNDS ?= 3
 ARGS ?= --algorithms auto,ring,native,gloo --min 4 --max 64M --factor 16
 
@@ -75,7 +81,9 @@ tune-all: $(foreach lane,$(LANES),$(VENV_$(lane))/installed)
 	    timeout -k 10 3600 $(LAUNCH_$(lane)) -n $$n $(VENV_$(lane))/bin/python \
 	    -m bench.tune $(ARGS); done;)
 
-test: test-pure test-pythons test-mpi test-openmpi test-impi test-launch test-large
+test:
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-pure test-pythons
+	$(MAKE) --no-print-directory -j1 test-mpi test-openmpi test-impi test-launch test-large
 
 test-pure: $(VENV)/installed
 	timeout 1500 $(VENV)/bin/python $(PYTEST) tests \
@@ -96,11 +104,13 @@ test-large: $(VENV)/installed
 
 test-mpi: $(VENV)/installed
 	set -e; for n in $(RANKS); do echo "== $(MPI), $$n ranks"; \
+	    test $$n -le $(ALL_UP_TO) && less= || less="$(SAME_ON_MANY)"; \
 	    timeout -k 10 1500 $(LAUNCH) -n $$n \
-	    $(VENV)/bin/python $(PYTEST) --only-mpi tests/mpi; done
+	    $(VENV)/bin/python $(PYTEST) --only-mpi tests/mpi $$less; done
 
 test-openmpi test-impi: test-%:
-	$(MAKE) --no-print-directory test-mpi MPI=$* RANKS="$(OTHER_RANKS)"
+	$(MAKE) --no-print-directory test-mpi MPI=$* RANKS="$(OTHER_RANKS)" \
+	    ALL_UP_TO=$(OTHERS_ALL_UP_TO)
 
 # On a machine with a GPU and CuPy, with the Python and the launcher that are there: tests,
 # then figures for bench/results, each within ten minutes.  What fails keeps nothing else

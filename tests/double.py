@@ -12,7 +12,7 @@ from trainer.settings import parse
 
 THIN = [
     "--model.width", "4", "--model.blocks", "[1]", "--model.classes", "10",
-    "--images.size", "16", "--images.resize", "16",
+    "--images.size", "16",
 ]  # fmt: skip
 EXACT = ["--precision", "float32", "--wire", "null"]  # types that the flags can change
 REL = 1e-12

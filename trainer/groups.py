@@ -15,9 +15,10 @@ the same and needs no communication.  Else the ranks of a group add their sums.
 from typing import Any, NamedTuple
 
 from collectives import InvalidArgument
-from trainer import phases
-from trainer.fields import Norm
+from trainer import phases, resizing
+from trainer.fields import Model, Norm
 from trainer.phases import Phase
+from trainer.recipe import Recipe
 
 
 class Layout(NamedTuple):
@@ -71,6 +72,40 @@ def cut(sampler: Any, phase: Phase, config: Norm) -> Layout:
     layout = of(phase, config, sampler.size)
     sampler.set_batch(phase.batch, phase.per_worker * layout.merged)
     return layout
+
+
+def check_variance(values: Recipe, size: int) -> None:
+    """Refuse statistics of one value, which has no variance.
+
+    That is one image alone whose last features are one pixel.
+
+    Raises:
+        InvalidArgument: with what to change.
+    """
+    pixels, config = min(resizing.sizes(values)), values.bn
+    if features(values.model, pixels) > 1:
+        return
+    for phase in phases.of(values, size):
+        if config.ghost or phase.per_worker * config.group > 1:
+            continue
+        raise InvalidArgument(
+            f"batch: {phase.workers:,} microbatches of 1 image from epoch "
+            f"{phase.epoch:g} on, but the last features of an image of {pixels} pixels "
+            "are 1 pixel, and one value has no variance to normalise by; use fewer "
+            "ranks or --virtual-workers, a larger --batch.per_worker, --bn.group 2, or "
+            f"--images.size {(2 << len(values.model.blocks)) + 1}"
+        )
+
+
+def features(config: Model, pixels: int) -> int:
+    """Return the last features' pixels, on a side, of images of so many.
+
+    Stem, pooling and each stage but the first halve them, rounded up.
+
+    >>> features(Model(), 224), features(Model(), 33), features(Model(), 32)
+    (7, 2, 1)
+    """
+    return -(-pixels // (2 << len(config.blocks)))
 
 
 def text(phase: Phase, config: Norm, size: int) -> str:

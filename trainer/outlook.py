@@ -1,12 +1,13 @@
 """What the source published, and the forecast of its run, as lines of text."""
 
-from collectives import UnsupportedTopology
+from collectives import Topology, UnsupportedTopology
 from trainer import forecast, phases
 from trainer.fields import Model
 from trainer.forecast import Call
 from trainer.published import Cluster
 from trainer.recipe import IMAGENET, Recipe
 
+DEFAULT = "ring"  # the pattern shown for "auto" on a machine that is not known
 PIXELS, PARAMETERS = 224, forecast.parameters(Model()).total  # of all published runs
 
 
@@ -27,40 +28,63 @@ def published_lines(values: Recipe) -> list[str]:
 
 def forecast_lines(values: Recipe, size: int, training: int) -> list[str]:
     """Return communication and time of ``size`` ranks of the recipe's cluster."""
-    known, wire = values.published, values.reduction.wire
-    count = forecast.parameters(values.model).total
+    wire, cluster = values.reduction.wire, values.published.cluster
     nbytes = forecast.gradient_bytes(values.model, wire)
     head = f"gradients: {nbytes:,} bytes of {wire or 'float32'}"
-    if known.cluster is None:
-        return [f"{head}; no forecast: the links of its machine are not known here"]
-    if (training, values.images.size, count) != (IMAGENET, PIXELS, PARAMETERS):
-        return [f"{head}; no forecast: it is for ImageNet and ResNet-50 at 224 pixels"]
-    calls = forecast.calls(
-        values.model, values.reduction, default=known.cluster.algorithm
-    )
+    default = cluster.algorithm if cluster else DEFAULT
+    calls = forecast.calls(values.model, values.reduction, default=default)
     names = " and ".join(dict.fromkeys(call.algorithm for call in calls))
+    if cluster is None and values.reduction.algorithm == "auto":
+        names = f"{names} (auto takes what is fastest there)"
+    where = cluster.machine if cluster else "each rank on a node of its own"
     try:
+        patterns = _pattern_lines(values, cluster, calls, size)
+        if reason := _untimed(values, training):
+            return [f"{head}; {where}, {names}:", *patterns, f"  no forecast: {reason}"]
         return [
-            f"{head}; forecast for {known.cluster.machine}, {names}:",
-            *_band_lines(values, known.cluster, calls, size),
-            *_scaling_lines(known.cluster, calls),
+            f"{head}; forecast for {where}, {names}:",
+            *_band_lines(values, cluster, calls, patterns, size),
+            *_scaling_lines(cluster, calls),
         ]
     except UnsupportedTopology as error:
-        return [f"{head}; no forecast for {known.cluster.machine}: {error}"]
+        return [f"{head}; no forecast for {where}: {error}"]
+
+
+def _untimed(values: Recipe, training: int) -> str:
+    """Say why no time can be computed, or nothing."""
+    if values.published.cluster is None:
+        return "the links of its machine are not known here"
+    count = forecast.parameters(values.model).total
+    if (training, values.images.size, count) != (IMAGENET, PIXELS, PARAMETERS):
+        return "it is for ImageNet and ResNet-50 at 224 pixels"
+    return ""
+
+
+def _pattern_lines(
+    values: Recipe, cluster: Cluster | None, calls: list[Call], size: int
+) -> list[str]:
+    """Return who sends how much in an update of each phase."""
+    itemsize = forecast.ITEMSIZE[values.reduction.wire or "float32"]
+    return [
+        f"  from epoch {part.epoch:g}: "
+        + _pattern(cluster, calls, phases.share(part, size).active, itemsize)
+        for part in phases.of(values, size)
+    ]
 
 
 def _band_lines(
-    values: Recipe, cluster: Cluster, calls: list[Call], size: int
+    values: Recipe,
+    cluster: Cluster,
+    calls: list[Call],
+    patterns: list[str],
+    size: int,
 ) -> list[str]:
     """Return pattern and time of an update in each phase, and the time of all."""
     parts, known = phases.of(values, size), values.published
-    itemsize = forecast.ITEMSIZE[values.reduction.wire or "float32"]
     bands = [forecast.update(cluster, calls, part, size) for part in parts]
     lines = [
-        f"  from epoch {part.epoch:g}: "
-        + _pattern(cluster, calls, phases.share(part, size).active, itemsize)
-        + f"; {band.least * 1e3:.2f} to {band.most * 1e3:.2f} ms an update"
-        for part, band in zip(parts, bands, strict=True)
+        f"{pattern}; {band.least * 1e3:.2f} to {band.most * 1e3:.2f} ms an update"
+        for pattern, band in zip(patterns, bands, strict=True)
     ]
     total = forecast.run(
         bands,
@@ -100,11 +124,16 @@ def _scaling_lines(cluster: Cluster, calls: list[Call]) -> list[str]:
     return lines
 
 
-def _pattern(cluster: Cluster, calls: list[Call], size: int, itemsize: int) -> str:
+def _pattern(
+    cluster: Cluster | None, calls: list[Call], size: int, itemsize: int
+) -> str:
     """Say who sends how much in an update of ``size`` ranks."""
     if size == 1:
         return "1 rank, no communication"
-    topology = forecast.place(cluster, size)
+    if cluster is None:
+        topology = Topology.sized([1] * size)
+    else:
+        topology = forecast.place(cluster, size)
     seen = [
         forecast.traffic(call.algorithm, topology, call.nbytes // itemsize, itemsize)
         for call in calls

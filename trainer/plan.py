@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from collectives import InvalidArgument
+from collectives import Chunk, InvalidArgument, Topology, algorithms
 from trainer import course, forecast, fusion, groups, lr, phases, recipe, wire
 from trainer.fields import Reduction
 from trainer.phases import Phase
@@ -28,8 +28,15 @@ def fit(settings: Settings, size: int, training: int) -> Settings:
     Virtual workers make the batch in place of the ranks.
 
     Raises:
-        InvalidArgument: an epoch does not fill the batch of the virtual workers.
+        InvalidArgument: an epoch does not fill the batch of the virtual workers, or a
+            microbatch has no variance.
     """
+    fitted = _fitted(settings, size, training)
+    groups.check_variance(fitted.recipe, size)
+    return fitted
+
+
+def _fitted(settings: Settings, size: int, training: int) -> Settings:
     batch = settings.recipe.batch
     if settings.virtual_workers is not None:
         return _for_workers(settings, settings.virtual_workers, training)
@@ -92,6 +99,17 @@ def _in_phases(
         scaled = reference / before[0].batch
         fields["derived"] = {"noise_scale.reference_batch": scaled}
     return fields
+
+
+def check_algorithms(reduction: Reduction, topology: Topology) -> None:
+    """Refuse an algorithm that does not run on these ranks.
+
+    Raises:
+        UnsupportedTopology: with the algorithm's own reason.
+    """
+    for name in {reduction.algorithm, reduction.small_algorithm} - {"auto"}:
+        steps = algorithms.load(name).schedule(topology, 0, Chunk(0, topology.size))
+        next(iter(steps), None)  # the check comes before the first step
 
 
 def _with(settings: Settings, **changes: dict[str, Any]) -> Settings:
@@ -165,6 +183,7 @@ def dry_run(settings: Settings, topology: Any, training: int) -> list[str]:
     data is read.
     """
     values, size = settings.recipe, topology.size
+    check_algorithms(values.reduction, topology)
     return [
         *headline(settings, topology, training),
         "",

@@ -6,7 +6,6 @@ come from them.  `parse` needs no MPI; ``config.yaml`` of a finished run, given 
 """
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
@@ -15,7 +14,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from collectives import InvalidArgument
-from trainer import dataset, recipe, valid
+from trainer import dataset, mistakes, recipe, valid
 from trainer.flags import Flags
 from trainer.recipe import Recipe
 from trainer.setting import described
@@ -50,7 +49,7 @@ def parse(argv: Sequence[str]) -> Settings:
         parsed = parser.parse_args(list(argv))
         given = parser.parse_args(list(argv), defaults=False)
     except ArgumentError as error:
-        raise InvalidArgument(_explain(parser, str(error))) from error
+        raise InvalidArgument(mistakes.explain(str(error), PROGRAM)) from error
     batch_given = "batch.per_worker" in given or "batch.phases" in given
     return _settings(parser, parsed, batch_given=batch_given)
 
@@ -145,24 +144,6 @@ def _add_recipe_flags(parser: ArgumentParser, base: Recipe) -> None:
                 default=defaults[path],
                 help=f"{described(entries[path])} [{base.sources[path]}]",
             )
-
-
-def _explain(parser: ArgumentParser, message: str) -> str:
-    """Add the nearest flags where one is unknown."""
-    known = [
-        option
-        for action in parser._actions
-        for option in action.option_strings
-        if option.startswith("--") and option != "--print_shtab"
-    ]
-    if "unrecognized" not in message:
-        return " ".join(message.split())
-    flag = next((w for w in message.split() if w.startswith("--")), "")
-    flag = flag.split("=")[0]
-    fields = [name for name in known if name.split(".")[-1] == flag[2:]]
-    near = fields or difflib.get_close_matches(flag, known, n=3)
-    hint = f"; perhaps you meant {' or '.join(near)}" if near else ""
-    return f"{message}{hint}; {PROGRAM} --help lists all flags"
 
 
 def _settings(

@@ -93,6 +93,8 @@ def prepare(
     if settings.data_errors == "refuse":
         spot_check.look(comm, [training, test], most=settings.check_images)
     settings = plan.fit(settings, comm.size, len(training))
+    reduction = settings.recipe.reduction
+    agree.together(comm, lambda: plan.check_algorithms(reduction, comm.topology))
     sampler = agree.together(comm, lambda: cut(settings, comm, len(training)))
     for line in plan.headline(settings, comm.topology, len(training)):
         recorder.line(line)

@@ -27,6 +27,7 @@ def check(settings: Any) -> None:
     check_gpu(settings)
     check_files(settings)
     check_images(settings)
+    check_model(settings.recipe)
     check_epochs(settings.recipe)
     check_norm(settings.recipe)
     check_rate(settings.recipe)
@@ -94,6 +95,16 @@ def check_images(settings: Any) -> None:
         raise InvalidArgument(
             f"--images.resize: got {values.images.resize}, expected at least "
             f"--images.size ({values.images.size})"
+        )
+
+
+def check_model(values: Recipe) -> None:
+    """Refuse a network of no blocks."""
+    blocks = values.model.blocks
+    if not blocks or min(blocks) < 1:
+        raise InvalidArgument(
+            f"--model.blocks: got {recipe.show(blocks)}, expected one or more whole "
+            "numbers, each at least 1"
         )
 
 

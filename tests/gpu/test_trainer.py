@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.mpi, pytest.mark.filterwarnings("ignore")]
 
 TINY = [
     "--data", "synthetic", "--model.width", "8", "--model.blocks", "[1,1]",
-    "--model.classes", "10", "--images.size", "32", "--images.resize", "32",
+    "--model.classes", "10", "--images.size", "32",
     "--batch.per_worker", "16", "--log-every", "1", "--algorithm", "ring",
     "--lr.warmup_epochs", "0",
 ]  # fmt: skip

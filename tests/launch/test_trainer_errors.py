@@ -20,12 +20,18 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
     [
         (["--recipe", "goyal2018"], ["goyal2018", "goyal2017, he2016"]),
         (["--data", "mnist"], ["mnist", "digits, imagefolder, synthetic"]),
-        (["--epoch", "3"], ["--epoch 3", "perhaps you meant --epochs", "--output"]),
+        (["--epoch", "3"], ["--epoch 3", "perhaps you meant --epochs", "--help lists"]),
         (["--data", "imagefolder", "--data-dir", "missing"], ["missing/train"]),
         (["--batch.per_worker", "1000"], ["2000 images", "use --batch.per_worker 718"]),
         (["--virtual-workers", "0"], ["--virtual-workers", "got 0", "at least 1"]),
         (["--virtual-workers", "1438"], ["1438 images", "1437", "fewer workers"]),
         (["--virtual-workers", "9999", "--dry-run"], ["9999 images", "fewer workers"]),
+        (
+            ["--virtual-workers", "1024"],
+            ["1,024 microbatches of 1 image", "--bn.group"],
+        ),
+        (["--model.blocks", "[]"], ["--model.blocks: got []", "at least 1"]),
+        (["--images.crop", "none"], ["--images.crop: changes nothing", "images.size"]),
         (["--resume", "missing"], ["no checkpoint at missing"]),
         (["--precision", "int8"], ["int8", "float32, bfloat16, float16"]),
         (["--data-errors", "skip"], ["image files", "leave out --data-errors"]),
@@ -88,6 +94,17 @@ def test_ranks_that_do_not_fit_the_pretended_nodes_are_a_mistake(launch, mpiexec
     nodes = {"COLLECTIVES_NODES": "3x2"}
     code, output = launch([mpiexec, "-n", "2", *TRAIN], **ONE_THREAD, **nodes)
     assert code == 2 and output.count("'3x2'") == 1, output
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_an_algorithm_that_these_nodes_cannot_run_is_a_mistake(
+    launch, mpiexec, tmp_path, more
+):
+    flags = ["--algorithm", "shared", "--output", tmp_path / "out", *more]
+    command = [mpiexec, "-n", "2", *TRAIN, *TINY, *flags]
+    code, output = launch(command, **ONE_THREAD, COLLECTIVES_NODES="2x1")
+    assert code == 2 and output.count("trainer.run: shared: ") == 1, output
+    assert "choose split_rail" in output and not (tmp_path / "out").exists()
 
 
 def make_folder(root, *, damaged):

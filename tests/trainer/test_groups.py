@@ -1,3 +1,5 @@
+import doctest
+
 import pytest
 
 from collectives import InvalidArgument
@@ -5,6 +7,7 @@ from trainer import groups, phases, recipe
 from trainer.fields import Norm
 from trainer.groups import Layout
 from trainer.phases import Phase
+from trainer.recipe import vary
 
 
 @pytest.mark.parametrize("group", [1, 2, 3, 4, 6])
@@ -61,3 +64,31 @@ def test_the_plan_says_who_normalises_together():
     assert groups.text(phase, Norm(group=2), 3) == (
         "2 on 1 ranks, 1 on 2, each of 2 workers"
     )
+
+
+ALONE = {"batch.phases": ((0.0, 64, 32), (30.0, 64, 1)), "images.size": 32}
+
+
+def test_one_value_alone_has_no_variance_and_is_refused():
+    values = vary(recipe.plain(), given=ALONE)
+    with pytest.raises(
+        InvalidArgument, match="64 microbatches of 1 image from epoch 30 .*size 33"
+    ):
+        groups.check_variance(values, 1)
+
+
+@pytest.mark.parametrize(
+    "cure",
+    [
+        {"images.size": 33},
+        {"bn.group": 2},
+        {"batch.phases": ((0.0, 64, 2),)},
+        {"model.blocks": (1, 1, 1)},
+    ],
+)
+def test_several_values_have_a_variance(cure):
+    groups.check_variance(vary(vary(recipe.plain(), given=ALONE), given=cure), 1)
+
+
+def test_doctests():
+    assert doctest.testmod(groups).failed == 0

@@ -1,17 +1,15 @@
+from dataclasses import replace
+
 import pytest
 
+from collectives import Topology
 from trainer import course, phases, plan, recipe
 from trainer.sampler import Sampler
 from trainer.settings import parse
 
 
-class OneNode:
-    def __init__(self, size):
-        self.size, self.nodes, self.rows = size, (tuple(range(size)),), ((0,) * size,)
-
-
 def test_the_first_lines_name_recipe_data_ranks_grid_and_batch():
-    text = "\n".join(plan.headline(parse([]), OneNode(2), 1437))
+    text = "\n".join(plan.headline(parse([]), Topology.sized([2]), 1437))
     for words in (
         "recipe goyal2017", "data digits", "ranks 2", "grid 2 x 1",
         "batch 2 ranks * 32 images * 1 = 64", "lr 0.1 * 64 / 256 = 0.025",
@@ -23,7 +21,8 @@ def test_the_first_lines_name_recipe_data_ranks_grid_and_batch():
 @pytest.mark.parametrize("size", [1, 44, 45, 64, 700, 1437])
 @pytest.mark.parametrize("recipe_name", ["he2016", "goyal2017"])
 def test_any_number_of_ranks_finds_a_batch_of_digits(recipe_name, size):
-    settings = plan.fit(parse(["--recipe", recipe_name]), size, 1437)
+    settings = parse(["--recipe", recipe_name, "--images.size", "33"])
+    settings = plan.fit(settings, size, 1437)
     per_worker = settings.recipe.batch.per_worker
     assert per_worker == min(32, 1437 // size)
     sampler = Sampler(1437, rank=0, size=size, per_worker=per_worker, seed=1)
@@ -32,7 +31,7 @@ def test_any_number_of_ranks_finds_a_batch_of_digits(recipe_name, size):
 
 def test_a_lowered_batch_is_told_as_chosen_and_stored(tmp_path):
     settings = plan.fit(parse([]), 64, 1437)
-    text = "\n".join(plan.headline(settings, OneNode(64), 1437))
+    text = "\n".join(plan.headline(settings, Topology.sized([64]), 1437))
     assert "batch 64 ranks * 22 images * 1 = 1408" in text
     assert "batch.per_worker=22 (chosen)" in text
     path = tmp_path / "config.yaml"
@@ -61,7 +60,7 @@ def test_a_batch_that_nothing_can_fit_is_left_for_the_sampler_to_refuse():
 
 def test_the_dry_run_shows_buckets_sources_and_every_epoch_s_rate():
     settings = parse(["--data", "synthetic"])
-    lines = plan.dry_run(settings, OneNode(256), 1_281_167)
+    lines = plan.dry_run(settings, Topology.sized([256]), 1_281_167)
     text = "\n".join(lines)
     assert "25,557,032 parameters, 161 tensors, 5 buckets" in text
     start = next(i for i, line in enumerate(lines) if "of the span" in line)
@@ -78,7 +77,7 @@ def test_the_dry_run_shows_buckets_sources_and_every_epoch_s_rate():
 def test_every_recipe_has_a_plan_for_any_ranks_on_the_digits(recipe_name, size):
     settings = parse(["--recipe", recipe_name, "--dry-run"])
     settings = plan.fit(settings, size, 1437)
-    lines = plan.dry_run(settings, OneNode(size), 1437)
+    lines = plan.dry_run(settings, Topology.sized([size]), 1437)
     start = next(i for i, line in enumerate(lines) if "of the span" in line)
     rows = [line.split() for line in lines[start + 1 : start + 17]]
     assert [int(row[0]) for row in rows] == list(range(16))
@@ -99,7 +98,7 @@ def test_phases_that_are_lowered_keep_momentum_and_are_told_as_chosen(tmp_path):
         found = course.momentum(fitted.recipe, part)
         assert found == pytest.approx(published, abs=1e-9)
     assert "29 * sqrt(64 / 55296) = 0.9866" in "\n".join(
-        plan.headline(fitted, OneNode(2), 1437)
+        plan.headline(fitted, Topology.sized([2]), 1437)
     )
     path = tmp_path / "config.yaml"
     path.write_text(fitted.yaml, "utf-8")
@@ -119,6 +118,5 @@ def test_phases_that_fit_or_were_given_are_left(tmp_path):
 
 
 def test_unequal_rows_of_a_grid_are_named():
-    topology = OneNode(5)
-    topology.rows = ((0, 1, 2), (3, 4))
+    topology = replace(Topology.sized([5]), rows=((0, 1, 2), (3, 4)))
     assert plan.grid(topology) == "grid 3 x 1 + 2 x 1"

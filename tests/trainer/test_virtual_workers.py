@@ -2,16 +2,11 @@ import pytest
 from alone import Alone
 from double import assert_same, trained
 
-from collectives import InvalidArgument
+from collectives import InvalidArgument, Topology
 from trainer import course, lr, phases, plan, recipe
 from trainer.settings import parse
 
 IMAGENET = recipe.IMAGENET
-
-
-class OneNode:
-    def __init__(self, size):
-        self.size, self.nodes, self.rows = size, (tuple(range(size)),), ((0,) * size,)
 
 
 def planned(*flags, data="synthetic", training=IMAGENET):
@@ -23,10 +18,11 @@ def planned(*flags, data="synthetic", training=IMAGENET):
 def test_without_phases_virtual_workers_are_as_many_ranks(workers):
     for name in ("goyal2017", "nvidia_rn50_v15"):
         for training in (1437, IMAGENET):
-            settings = parse(["--recipe", name, "--dry-run"])
+            size = "--images.size", "33"
+            settings = parse(["--recipe", name, *size, "--dry-run"])
             ranks = plan.fit(settings, workers, training)
             expected = phases.of(ranks.recipe, workers)
-            flags = "--recipe", name, "--virtual-workers", workers
+            flags = "--recipe", name, *size, "--virtual-workers", workers
             for virtual in planned(*flags, data="digits", training=training):
                 assert phases.of(virtual.recipe, 1) == expected
                 assert virtual.recipe.sources["batch.phases"] == "given"
@@ -75,7 +71,7 @@ def test_a_stored_configuration_repeats_the_workers(tmp_path, data):
 
 def test_the_plan_shows_virtual_workers_and_how_ranks_share_them():
     settings = planned("--recipe", "goyal2017", "--virtual-workers", 1024)[0]
-    text = "\n".join(plan.dry_run(settings, OneNode(3), IMAGENET))
+    text = "\n".join(plan.dry_run(settings, Topology.sized([3]), IMAGENET))
     for words in (
         "1,024 virtual workers", "1024 workers * 32 images",
         "342 on 1 ranks, 341 on 2) = 32768", "lr 0.1 * 32768 / 256 = 12.8",
