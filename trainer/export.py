@@ -18,13 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from collectives import InvalidArgument
-from trainer import bn, checkpoint
-from trainer.fields import Model
+from trainer import checkpoint, weights
 from trainer.interrupt import EXIT_USAGE
-from trainer.model import ResNet
 
 RESNET50 = (3, 4, 6, 3)
 
@@ -65,40 +61,14 @@ def export(source: str, out: str, *, raw: bool = False) -> dict[str, str]:
         raise InvalidArgument(
             "safetensors is not installed; pip install 'mpi-collectives[safetensors]'"
         ) from error
-    path = checkpoint.locate(source)
-    if path is None:
-        raise InvalidArgument(
-            f"no checkpoint at {source}; expected a checkpoint-*.pt, or the output "
-            "directory of a run"
-        )
-    content = checkpoint.read(path)
+    content = checkpoint.read(checkpoint.existing(source))
     averaged = "ema" in content and not raw
     told = metadata(content) | {"weights": "averages" if averaged else "last"}
     part = Path(f"{out}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    chosen = content["ema"] if averaged else content
-    save_file(weights(chosen, content["config"]), part, metadata=told)
+    save_file(weights.of(content, raw=raw), part, metadata=told)
     part.replace(out)
     return told
-
-
-def weights(stored: dict[str, Any], config: dict[str, Any]) -> dict[str, Tensor]:
-    """Return stored parameters and pooled running averages, by name."""
-    network = built(config)
-    network.load_state_dict(stored["model"])
-    bn.unflatten(network, bn.pool(stored["buffers"]))
-    return {name: t.contiguous() for name, t in network.state_dict().items()}
-
-
-def built(config: dict[str, Any]) -> ResNet:
-    """Return the network of a checkpoint's settings."""
-    prefix = "model."
-    fields = {
-        path.removeprefix(prefix): tuple(value) if isinstance(value, list) else value
-        for path, value in config.items()
-        if path.startswith(prefix)
-    }
-    return ResNet(Model(**fields))
 
 
 def metadata(content: dict[str, Any]) -> dict[str, str]:

@@ -36,6 +36,7 @@ from trainer import (
     spot_check,
     state,
     trace,
+    weights,
     wire,
 )
 from trainer.averages import Averages
@@ -86,9 +87,11 @@ def prepare(
     agree.together(
         comm, lambda: precision.check(values.precision, place, compiled=compiled)
     )
-    content = None
+    content = first = None
     if settings.resume is not None:
         content = agree.on_root(comm, lambda: resumed(settings))
+    if content is None and settings.start_from is not None:
+        first, whose = agree.on_root(comm, lambda: weights.find(settings))
     training, test = agree.together(comm, lambda: load(settings))
     if settings.data_errors == "refuse":
         spot_check.look(comm, [training, test], most=settings.check_images)
@@ -105,6 +108,9 @@ def prepare(
     if content is not None:
         state.restore(run, content)
         recorder.line(f"resumed at epoch {run.epoch}, update {run.step}")
+    elif first is not None:
+        weights.give(run, first)
+        recorder.line(whose)
     agree.on_root(comm, lambda: open_output(run, resumed=content is not None))
     run.trace = run.reducer.trace = trace.start(comm, settings.trace)
     return run
