@@ -137,14 +137,14 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def check(content: dict[str, Any], config: dict[str, Any]) -> None:
+def check(path: Path, content: dict[str, Any], config: dict[str, Any]) -> None:
     """Refuse to continue a run with another model, optimiser, seed or data.
 
-    Rate and momentum may change: they are set before each update; so may how batch
-    normalisation is evaluated.
+    ``content`` is that of the checkpoint at ``path``.  Rate and momentum may change:
+    they are set before each update; so may how batch normalisation is evaluated.
 
     Raises:
-        InvalidArgument: listing the fields that differ.
+        InvalidArgument: listing the fields that differ, and where the run's own are.
     """
     groups = ("model.", "optimizer.", "lars.", "rmsprop.", "bn.")
     fixed = [path for path in config if path.startswith(groups) and path not in FREE]
@@ -156,9 +156,11 @@ def check(content: dict[str, Any], config: dict[str, Any]) -> None:
         if stored.get(path) != config[path]
     ]
     if different:
+        kept = path.with_name("config.yaml")
+        cure = f"--config {kept}" if kept.is_file() else "its values"
         raise InvalidArgument(
-            f"--resume: the checkpoint is of another run: {'; '.join(different)}; give "
-            "its values, or start without --resume"
+            f"--resume: the checkpoint is of another run: {'; '.join(different)}; "
+            f"start without --resume, or instead of these give {cure}"
         )
 
 

@@ -3,8 +3,6 @@
 For any number of ranks, which need not exist: nothing here needs MPI or torch.
 """
 
-from collections.abc import Iterator
-
 from trainer import groups, lr, noise_scale, outlook, phases, recipe, resizing
 from trainer.phases import Phase
 from trainer.recipe import Recipe
@@ -51,15 +49,16 @@ def momentum(values: Recipe, phase: Phase) -> float:
 def phase_table(values: Recipe, size: int) -> list[str]:
     """Return the phases, their first epochs, and how ``size`` ranks share the batch."""
     parts = phases.of(values, size)
-    first = {phase: epoch for epoch, phase in reversed([*_epochs(values, parts)])}
+    order = [phases.of_epoch(values, parts, epoch) for epoch in range(values.epochs)]
     lines = [
         f"{'from epoch':<12}{'of the run':>10}{'batch':>8}{'workers':>9} x {'n':<5}"
         f"{'bn sees':>8}{'momentum':>10}  microbatches an update"
     ]
     for phase in parts:
+        first = order.index(phase) if phase in order else "never"
         seen = values.bn.ghost or phase.per_worker
         lines.append(
-            f"{phase.epoch:<12g}{first.get(phase, 'never'):>10}{phase.batch:>8}"
+            f"{phase.epoch:<12g}{first:>10}{phase.batch:>8}"
             f"{phase.workers:>9} x {phase.per_worker:<5}{seen * values.bn.group:>8}"
             f"{momentum(values, phase):>10.6f}  {groups.text(phase, values.bn, size)}"
         )
@@ -75,8 +74,9 @@ def rate_table(values: Recipe, size: int, training: int) -> list[str]:
         f"{'lr':>14}{'pixels':>8}"
     ]
     update = 0
-    for epoch, phase in _epochs(values, parts):
+    for epoch in range(values.epochs):
         at = lr.span_epoch(values, epoch=epoch, epochs=values.epochs)
+        phase = phases.of_epoch(values, parts, epoch)
         rate = lr.rate(values, batch=parts[0].batch, epoch=at)
         lines.append(
             f"{epoch:<8}{update:>10}{at:>13.2f}{phase.batch:>9}"
@@ -84,9 +84,3 @@ def rate_table(values: Recipe, size: int, training: int) -> list[str]:
         )
         update += training // phase.batch
     return lines
-
-
-def _epochs(values: Recipe, parts: list[Phase]) -> Iterator[tuple[int, Phase]]:
-    for epoch in range(values.epochs):
-        at = lr.span_epoch(values, epoch=epoch, epochs=values.epochs)
-        yield epoch, phases.at(parts, at)

@@ -18,6 +18,7 @@ from itertools import count, pairwise
 from typing import NamedTuple
 
 from collectives import InvalidArgument
+from trainer import lr
 from trainer.recipe import IMAGENET, Recipe
 
 
@@ -85,6 +86,11 @@ def of(recipe: Recipe, size: int) -> list[Phase]:
 def at(phases: list[Phase], epoch: float) -> Phase:
     """Return the phase that ``epoch`` of the span is in."""
     return [phase for phase in phases if phase.epoch <= epoch][-1]
+
+
+def of_epoch(recipe: Recipe, phases: list[Phase], epoch: int) -> Phase:
+    """Return the phase of a whole epoch of the run."""
+    return at(phases, lr.span_epoch(recipe, epoch=epoch, epochs=recipe.epochs))
 
 
 def share(phase: Phase, size: int) -> Share:

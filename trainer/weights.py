@@ -1,25 +1,50 @@
-"""Weights of a checkpoint, as its run evaluates them: for an export or another run.
+"""Weights of a checkpoint, as a file of safetensors for others.
 
-Where a run has averages of its weights (`trainer.ema`) these are taken, with their own
-running averages of batch normalisation.  Those of workers that differ are pooled as for
-an evaluation (`trainer.bn`).
+The tensors have torchvision's names and shapes, so that of a ResNet-50
 
-``--start-from`` gives them to a run that is fresh in all else: optimiser, loss scale,
-epoch and order of the images.
+    torchvision.models.resnet50().load_state_dict(safetensors.torch.load_file(path))
+
+takes them all.  torchvision strides in a block's 3x3 convolution (``v1.5``) and does
+not blur; a network of ``v1``, or with BlurPool, has the same names and another
+arithmetic, and the metadata says which it is.  Running averages of ranks that differ
+are pooled as for an evaluation (`trainer.bn`).  Where a run has averages of its weights
+these are exported: they are what it evaluates.
 """
 
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from collectives import InvalidArgument
-from trainer import bn, checkpoint, recipe
+from trainer import bn, checkpoint, packages
 from trainer.fields import Model
 from trainer.model import ResNet
-from trainer.settings import Settings
 
-NETWORK = ("blocks", "width", "classes", "stride", "blurpool")  # what weights are for
+RESNET50 = (3, 4, 6, 3)
 PREFIX = "model."
+
+
+def export(source: str, out: str, *, raw: bool = False) -> dict[str, str]:
+    """Write the weights of a checkpoint, and return the metadata beside them.
+
+    ``source`` is a file, or the output of a run, whose last one is taken.  ``raw``: not
+    their averages, if it has any.
+
+    Raises:
+        InvalidArgument: there is no such checkpoint, or safetensors is not installed.
+    """
+    path = checkpoint.existing(source)
+    packages.check(packages.missing("safetensors"))
+    from safetensors.torch import save
+
+    content = checkpoint.read(path)
+    averaged = "ema" in content and not raw
+    told = metadata(content) | {"weights": "averages" if averaged else "last"}
+    part = Path(f"{out}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(save(of(content, raw=raw), metadata=told))
+    part.replace(out)
+    return told
 
 
 def of(content: dict[str, Any], *, raw: bool = False) -> dict[str, Tensor]:
@@ -44,44 +69,19 @@ def described(config: dict[str, Any]) -> Model:
     return Model(**fields)
 
 
-def find(settings: Settings) -> tuple[dict[str, Tensor], str]:
-    """Return the weights that a run begins with, and a line that says whose they are.
-
-    Raises:
-        InvalidArgument: there is no such checkpoint, or it is of another network.
-    """
-    path = checkpoint.existing(settings.start_from or "", flag="--start-from: ")
-    content = checkpoint.read(path)
-    check(content["config"], settings.recipe.model)
-    position = content["position"]
-    whose = "averages of the weights" if "ema" in content else "weights"
-    return of(content), (
-        f"begins with the {whose} of {path}: epoch {position['epoch']}, update "
-        f"{position['step']}"
-    )
-
-
-def check(config: dict[str, Any], model: Model) -> None:
-    """Refuse the weights of another network.
-
-    Raises:
-        InvalidArgument: listing the fields that differ.
-    """
-    there = described(config)
-    different = [
-        f"--model.{name} {recipe.show(getattr(there, name))} there, "
-        f"{recipe.show(getattr(model, name))} here"
-        for name in NETWORK
-        if getattr(there, name) != getattr(model, name)
-    ]
-    if different:
-        raise InvalidArgument(
-            f"--start-from: the weights are of another network: {'; '.join(different)}"
-            "; give its values, or start without --start-from"
-        )
-
-
-def give(run: Any, weights: dict[str, Tensor]) -> None:
-    """Have a run begin with these, and averages of its weights as well."""
-    for part in [run, *filter(None, [run.ema])]:
-        part.model.load_state_dict(weights)
+def metadata(content: dict[str, Any]) -> dict[str, str]:
+    """Return what a reader of the weights has to know, as text."""
+    config, position = content["config"], content["position"]
+    shape = (*config["model.blocks"], config["model.width"])
+    return {
+        "format": "pt",
+        "architecture": "resnet50" if shape == (*RESNET50, 64) else "resnet",
+        "blocks": ",".join(map(str, config["model.blocks"])),
+        "width": str(config["model.width"]),
+        "classes": str(config["model.classes"]),
+        "stride": config["model.stride"],
+        "blurpool": str(config.get("model.blurpool", False)).lower(),
+        "data": config["data"],
+        "epoch": str(position["epoch"]),
+        "update": str(position["step"]),
+    }

@@ -5,7 +5,7 @@ import torch
 from test_loop import start, state
 
 from collectives import InvalidArgument
-from trainer import recipe, weights
+from trainer import inherit, recipe
 from trainer.fields import Model
 from trainer.run import execute
 from trainer.settings import parse
@@ -74,17 +74,17 @@ def test_a_restarted_job_goes_on_with_its_own_weights(tmp_path, capsys):
 def test_weights_of_another_network_are_refused_with_the_difference(change, words):
     config = {f"model.{name}": value for name, value in vars(HERE).items()}
     with pytest.raises(InvalidArgument, match=f"^--start-from: .*{words}.*; give its"):
-        weights.check(config, replace(HERE, **change))
+        inherit.check(config, replace(HERE, **change))
 
 
 def test_another_initialisation_is_no_other_network():
     config = {f"model.{name}": value for name, value in vars(HERE).items()}
-    weights.check(config, replace(HERE, zero_gamma=True, fan_mode="fan_in"))
+    inherit.check(config, replace(HERE, zero_gamma=True, fan_mode="fan_in"))
 
 
 def test_the_published_collapse_has_the_network_of_its_run():
     values = recipe.load("codreanu2017")
-    weights.check(
+    inherit.check(
         dict(recipe.flatten(values)), recipe.load("codreanu2017:collapse").model
     )
 
