@@ -53,13 +53,15 @@ def shown(recipe_name: str | None, workers: int | None) -> list[str]:
 
 
 def table() -> list[str]:
-    """Return one line for each recipe, and for each of its variants."""
+    """Return a line for each recipe and variant, then the footnotes of those with *."""
     heads = ("recipe", "images", "workers x n", "optimiser, rate", "wd/smooth/BN span")
-    lines = [_row(*heads, "published")]
+    lines, notes = [_row(*heads, "published")], []
     for module in recipe.names():
         for name in (module, *recipe.variants(module)):
-            lines.append(_row(name, *describe(recipe.load(name))))
-    return lines
+            values = recipe.load(name)
+            lines.append(_row(name, *describe(values)))
+            notes += [f"* {name}: {note}" for note in values.published.notes]
+    return lines + notes
 
 
 def _row(*cells: str) -> str:
@@ -84,7 +86,7 @@ def describe(values: Recipe) -> tuple[str, ...]:
         f"{workers[0]} x {parts[0].per_worker}",
         f"{_kind(values)} {optimizer.momentum:g}, {_rate(values)}",
         f"{decay}/{values.label_smoothing:g}/{spans}",
-        result or "-",
+        (result or "-") + " *" * bool(known.notes),
     )
 
 
