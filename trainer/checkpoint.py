@@ -84,13 +84,25 @@ def find(output: str, resume: str) -> Path | None:
     Raises:
         InvalidArgument: ``resume`` is neither "auto" nor an existing checkpoint.
     """
-    found = locate(output if resume == "auto" else resume)
-    if found is not None or resume == "auto":
-        return found
-    raise InvalidArgument(
-        f"--resume: no checkpoint at {resume}; expected a checkpoint-*.pt, the output "
-        "directory of a run, or auto"
-    )
+    if resume == "auto":
+        return locate(output)
+    return existing(resume, flag="--resume: ", other=", auto")
+
+
+def existing(place: str, *, flag: str = "", other: str = "") -> Path:
+    """Return the file that `locate` finds.
+
+    Raises:
+        InvalidArgument: it finds none; the message begins with ``flag``, which may
+            have ``other`` values.
+    """
+    found = locate(place)
+    if found is None:
+        raise InvalidArgument(
+            f"{flag}no checkpoint at {place}; expected a checkpoint-*.pt{other}, or "
+            "the output directory of a run"
+        )
+    return found
 
 
 def locate(place: str) -> Path | None:
@@ -119,8 +131,8 @@ def read(path: Path) -> dict[str, Any]:
     if schema != SCHEMA:
         raise InvalidArgument(
             f"checkpoint {path} has schema {schema}, expected {SCHEMA}: another "
-            "version of this program wrote it; go on with that, or start without "
-            "--resume"
+            "version of this program wrote it; use that, or start without --resume "
+            "or --start-from"
         )
     return content
 

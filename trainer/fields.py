@@ -114,8 +114,8 @@ class NoiseScale:
         "of the formula; none: optimizer.momentum whatever the batch",
         choices=("none", "smith_le", "as_printed"),
     )
-    reference_batch: int = setting(
-        32768, "images, for which optimizer.momentum holds", within="at least 1"
+    reference_batch: float = setting(
+        32768.0, "images, for which optimizer.momentum holds", within="above 0"
     )
     clip: bool = setting(
         False, "into 0 to 0.99, instead of refusing a momentum outside"

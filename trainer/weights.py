@@ -16,12 +16,12 @@ from typing import Any
 
 from torch import Tensor
 
-from collectives import InvalidArgument
 from trainer import bn, checkpoint, packages
 from trainer.fields import Model
 from trainer.model import ResNet
 
 RESNET50 = (3, 4, 6, 3)
+PREFIX = "model."
 
 
 def export(source: str, out: str, *, raw: bool = False) -> dict[str, str]:
@@ -33,12 +33,7 @@ def export(source: str, out: str, *, raw: bool = False) -> dict[str, str]:
     Raises:
         InvalidArgument: there is no such checkpoint, or safetensors is not installed.
     """
-    path = checkpoint.locate(source)
-    if path is None:
-        raise InvalidArgument(
-            f"no checkpoint at {source}; expected a checkpoint-*.pt, or the output "
-            "directory of a run"
-        )
+    path = checkpoint.existing(source)
     packages.check(packages.missing("safetensors"))
     from safetensors.torch import save
 
@@ -47,29 +42,31 @@ def export(source: str, out: str, *, raw: bool = False) -> dict[str, str]:
     told = metadata(content) | {"weights": "averages" if averaged else "last"}
     part = Path(f"{out}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    chosen = content["ema"] if averaged else content
-    part.write_bytes(save(weights(chosen, content["config"]), metadata=told))
+    part.write_bytes(save(of(content, raw=raw), metadata=told))
     part.replace(out)
     return told
 
 
-def weights(stored: dict[str, Any], config: dict[str, Any]) -> dict[str, Tensor]:
-    """Return stored parameters and pooled running averages, by name."""
-    network = built(config)
+def of(content: dict[str, Any], *, raw: bool = False) -> dict[str, Tensor]:
+    """Return parameters and pooled running averages of a checkpoint, by name.
+
+    ``raw``: the weights of the last update, even where there are averages.
+    """
+    stored = content if raw else content.get("ema", content)
+    network = ResNet(described(content["config"]))
     network.load_state_dict(stored["model"])
     bn.unflatten(network, bn.pool(stored["buffers"]))
     return {name: t.contiguous() for name, t in network.state_dict().items()}
 
 
-def built(config: dict[str, Any]) -> ResNet:
-    """Return the network of a checkpoint's settings."""
-    prefix = "model."
+def described(config: dict[str, Any]) -> Model:
+    """Return what a checkpoint's settings say of its network."""
     fields = {
-        path.removeprefix(prefix): tuple(value) if isinstance(value, list) else value
+        path.removeprefix(PREFIX): tuple(value) if isinstance(value, list) else value
         for path, value in config.items()
-        if path.startswith(prefix)
+        if path.startswith(PREFIX)
     }
-    return ResNet(Model(**fields))
+    return Model(**fields)
 
 
 def metadata(content: dict[str, Any]) -> dict[str, str]:

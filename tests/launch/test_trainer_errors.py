@@ -33,6 +33,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
         (["--model.blocks", "[]"], ["--model.blocks: got []", "at least 1"]),
         (["--images.crop", "none"], ["--images.crop: changes nothing", "images.size"]),
         (["--resume", "missing"], ["no checkpoint at missing"]),
+        (["--start-from", "missing"], ["--start-from", "no checkpoint at missing"]),
         (["--precision", "int8"], ["int8", "float32, bfloat16, float16"]),
         (["--data-errors", "skip"], ["image files", "leave out --data-errors"]),
         (["--share-gpu"], ["--share-gpu", "add --device cuda"]),

@@ -11,10 +11,13 @@ are 90 epochs.  Momentum is corrected in the warm-up only.
 
 ``codreanu2017:collapse`` is the last part, from the snapshot of epoch 85, without scale
 and aspect augmentation: 402 iterations there, four and a half epochs.  Here it is five
-whole ones, 445 iterations, over which its square is stretched.  ``codreanu2017:11520``
-is the row of 720 nodes in Akiba et al.'s table (75.0 %, 62 min): no solver file of it
-was found, so its rate is the linear rule's.  The files' cycles of the 4,096 run are not
-offered.
+whole ones, 445 iterations, over which its square is stretched.  The run of 90 epochs
+keeps that snapshot; ``--start-from OUTPUT/checkpoint-0085-00000000.pt`` begins there,
+with a momentum of 0.
+
+``codreanu2017:11520`` is the row of 720 nodes in Akiba et al.'s table (75.0 %, 62 min):
+no solver file of it was found, so its rate is the linear rule's.  The files' cycles of
+the 4,096 run are not offered.
 
 What cannot be promised: a gamma of 0 is in 4 of 53 normalisations there, in none here.
 """
