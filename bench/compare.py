@@ -47,8 +47,8 @@ def run(
     claim = gpu.claim() if options.device == "cuda" else None
     from mpi4py import MPI
 
+    from trainer.cores import use_cores
     from trainer.memory import keep_freed
-    from trainer.start import use_cores
 
     from . import meta, training
 

@@ -5,7 +5,7 @@ from unittest import mock
 
 import torch
 
-from trainer import bn, checkpoint, loop, recipe, start
+from trainer import bn, checkpoint, loop, recipe, start, supply
 from trainer.interrupt import Interrupt
 from trainer.place import Place
 from trainer.settings import parse
@@ -60,12 +60,12 @@ def trained(comm, output, name, workers, *flags, change=lambda run: None):
     stops after the first of the second epoch, at the middle of the recipe's span.
     torch's default is float64 meanwhile: of weights, averages and gradients.
     """
-    load, images = start.load, UPDATES * SMALL * workers
+    load, images = supply.load, UPDATES * SMALL * workers
     stop = "--max-steps", str(UPDATES + 1), "--output", str(output)
     settings = parse([*THIN, *EXACT, *small(name), *flags, *stop])
     torch.set_default_dtype(torch.float64)
     few = mock.patch.object(
-        start, "load", lambda s: tuple(Few(whole, images) for whole in load(s))
+        supply, "load", lambda s: tuple(Few(whole, images) for whole in load(s))
     )
     try:
         with few:

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from collectives import InvalidArgument
+from trainer import packages
 
 FOLDER = "log"  # of the output
 GROUPS = {"phase": "train", "step": "train", "eval": "eval", "final": "final"}
@@ -53,10 +54,7 @@ def named(text: str | None) -> tuple[str, ...]:
     for name in found:
         package = find(name).PACKAGE
         if importlib.util.find_spec(package) is None:
-            raise InvalidArgument(
-                f"--log {name}: {package} is not installed; "
-                f"pip install 'mpi-collectives[{name}]'"
-            )
+            raise InvalidArgument(f"--log {name}: {packages.absent(package, name)}")
     return found
 
 

@@ -26,9 +26,8 @@ class Averages:
 
     def __init__(self, model: nn.Module):
         """Follow a model where it is; all workers have what it has."""
-        pairs = bn.running(model)
         self.model = model
-        self.live = [mean for mean, _ in pairs] + [variance for _, variance in pairs]
+        self.live = bn.running(model)
         self.shared = True  # by all workers of all ranks
         self._lay(1)
 

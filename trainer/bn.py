@@ -47,13 +47,15 @@ def replace(model: nn.Module, kind: type[nn.BatchNorm2d]) -> None:
             setattr(model.get_submodule(parent), leaf, new)
 
 
-def running(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """Return (mean, variance) of each normalisation that keeps running averages."""
-    return [
-        (module.running_mean, module.running_var)
+def running(model: nn.Module) -> list[Tensor]:
+    """Return the running means of all normalisations, then their variances."""
+    kept = [
+        module
         for module in model.modules()
         if getattr(module, "running_mean", None) is not None
     ]
+    means = [module.running_mean for module in kept]
+    return means + [module.running_var for module in kept]
 
 
 def flatten(model: nn.Module) -> Tensor:
@@ -61,18 +63,16 @@ def flatten(model: nn.Module) -> Tensor:
 
     It lies on the host, wherever the model does.
     """
-    pairs = running(model)
-    parts = [mean for mean, _ in pairs] + [variance for _, variance in pairs]
-    return torch.cat(parts or [torch.empty(0)]).cpu()
+    return torch.cat(running(model) or [torch.empty(0)]).cpu()
 
 
 def unflatten(model: nn.Module, flat: Tensor) -> None:
     """Write back what `flatten` returned."""
-    pairs = running(model)
-    if pairs:
-        flat = flat.to(pairs[0][0].device)
+    parts = running(model)
+    if parts:
+        flat = flat.to(parts[0].device)
     start = 0
-    for part in [mean for mean, _ in pairs] + [variance for _, variance in pairs]:
+    for part in parts:
         part.copy_(flat[start : start + part.numel()].view_as(part))
         start += part.numel()
 

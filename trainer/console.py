@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any, Protocol, TextIO
 
 from collectives import InvalidArgument
-from trainer import stragglers
+from trainer import packages, stragglers
 
 PROGRESS = ("lines", "bar")
 Event = dict[str, Any]
@@ -56,9 +56,7 @@ def check(progress: str) -> None:
         InvalidArgument: with what to install.
     """
     if progress == "bar" and importlib.util.find_spec("rich") is None:
-        raise InvalidArgument(
-            "--progress bar: rich is not installed; pip install 'mpi-collectives[rich]'"
-        )
+        raise InvalidArgument(f"--progress bar: {packages.absent('rich', 'rich')}")
 
 
 def is_terminal(stream: TextIO) -> bool:

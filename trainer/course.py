@@ -3,8 +3,6 @@
 For any number of ranks, which need not exist: nothing here needs MPI or torch.
 """
 
-from collections.abc import Iterator
-
 from trainer import groups, lr, noise_scale, outlook, phases, recipe, resizing
 from trainer.phases import Phase
 from trainer.recipe import Recipe
@@ -73,8 +71,9 @@ def rate_table(values: Recipe, size: int, training: int) -> list[str]:
         f"{'lr':>14}{'pixels':>8}"
     ]
     update = 0
-    for epoch, phase in _epochs(values, parts):
+    for epoch in range(values.epochs):
         at = lr.span_epoch(values, epoch=epoch, epochs=values.epochs)
+        phase = phases.at(parts, at)
         rate = lr.rate(values, batch=parts[0].batch, epoch=at)
         lines.append(
             f"{epoch:<8}{update:>10}{at:>13.2f}{phase.batch:>9}"
@@ -82,9 +81,3 @@ def rate_table(values: Recipe, size: int, training: int) -> list[str]:
         )
         update += training // phase.batch
     return lines
-
-
-def _epochs(values: Recipe, parts: list[Phase]) -> Iterator[tuple[int, Phase]]:
-    for epoch in range(values.epochs):
-        at = lr.span_epoch(values, epoch=epoch, epochs=values.epochs)
-        yield epoch, phases.at(parts, at)

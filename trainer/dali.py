@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from collectives import InvalidArgument
+from trainer import packages
 from trainer.data.imagefolder import ImageFolder
 from trainer.images import colour, view
 from trainer.images.decode import Encoded, UnreadableImage
@@ -51,10 +52,8 @@ def check(dataset: ImageFolder) -> None:
     try:
         import nvidia.dali  # noqa: F401
     except ImportError as error:
-        raise InvalidArgument(
-            "--loader dali: nvidia-dali is not installed; pip install "
-            "'mpi-collectives[dali]'"
-        ) from error
+        problem = packages.absent("nvidia-dali", "dali")
+        raise InvalidArgument(f"--loader dali: {problem}") from error
     if not isinstance(dataset, ImageFolder):
         raise InvalidArgument(
             "--loader dali: it reads image files only; use --data imagefolder"

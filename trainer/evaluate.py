@@ -6,6 +6,7 @@ numbers of images.
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainer import bn, recompute
+from trainer.dataset import skipped
 from trainer.place import Batch
+from trainer.training import Training
 
 Autocast = Callable[[], AbstractContextManager[Any]]  # makes the forward pass's context
 
@@ -34,6 +38,41 @@ class Result(NamedTuple):
     def loss(self) -> float:
         """Mean cross entropy, without label smoothing."""
         return self.loss_sum / self.count
+
+
+def evaluate(run: Training) -> None:
+    """Evaluate a run where it is, and tell the result; all ranks together."""
+    begin = perf_counter()
+    with run.trace.span("evaluation"):
+        result = result_of(run)
+    run.result = {"top1": result.top1, "loss": result.loss}
+    run.recorder.event(
+        "eval",
+        **run.where,
+        correct=result.correct,
+        count=result.count,
+        seconds=perf_counter() - begin,
+        **run.result,
+        **unreadable(run),
+    )
+
+
+def result_of(run: Training) -> Result:
+    """Return the result of the network, or of the averages of its weights."""
+    bn.synchronise(run.averages, run.comm)
+    model = run.model
+    if run.ema is not None:
+        bn.synchronise(run.ema.averages, run.comm)
+        model = run.ema.model
+    recomputed = run.settings.recipe.bn.evaluate == "recompute"
+    with recompute.statistics(run, model) if recomputed else nullcontext():
+        return measure(
+            model,
+            run.test_batches,
+            run.comm,
+            run.precision.autocast,
+            flip=run.settings.recipe.images.test_flip,
+        )
 
 
 def measure(
@@ -79,3 +118,10 @@ def count_correct(
         correct = correct + (scores.argmax(1) == labels).sum()
         loss = loss + functional.cross_entropy(scores.double(), labels, reduction="sum")
     return Result(int(correct), count, float(loss))
+
+
+def unreadable(run: Training) -> dict[str, int]:
+    """Count the images that any rank has met and skipped; all ranks together."""
+    if run.settings.data_errors == "refuse":
+        return {}
+    return {"unreadable": sum(len(skipped(part, run.comm)) for part in run.datasets)}

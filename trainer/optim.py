@@ -151,11 +151,6 @@ def split(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     return decayed, [p for p in trainable if p in inside]
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Use ``rate`` for the next update of every parameter."""
-    advance(optimizer, lr=rate)
-
-
 def advance(optimizer: torch.optim.Optimizer, **values: Any) -> None:
     """Set options for the next update in all groups, those that the kind has.
 

@@ -33,6 +33,9 @@ def cure(error: ImportError, name: str) -> str:
     """Say what to install for ``name``; of a package that is broken, what it says."""
     if not isinstance(error, ModuleNotFoundError) or error.name != name:
         return f"{name} cannot be imported: {' '.join(str(error).split())}"
-    if name not in EXTRAS:
-        return f"{name} is not installed"
-    return f"{name} is not installed; pip install 'mpi-collectives[{EXTRAS[name]}]'"
+    return absent(name, EXTRAS[name]) if name in EXTRAS else f"{name} is not installed"
+
+
+def absent(name: str, extra: str) -> str:
+    """Say that a package is not there, and which extra brings it."""
+    return f"{name} is not installed; pip install 'mpi-collectives[{extra}]'"

@@ -10,17 +10,17 @@ P. Goyal et al., arXiv:1706.02677, section 3 (the averages are an estimate of th
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from trainer import bn, span
+from trainer.training import Training
 
 
 @contextmanager
-def statistics(run: Any, model: nn.Module) -> Iterator[None]:
+def statistics(run: Training, model: nn.Module) -> Iterator[None]:
     """Have ``model``, of ``run``, normalise by recomputed statistics, inside.
 
     The images are the first ones of the epoch in which the run is: those of
@@ -42,7 +42,7 @@ def statistics(run: Any, model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def measure(run: Any, model: nn.Module, microbatches: int) -> None:
+def measure(run: Training, model: nn.Module, microbatches: int) -> None:
     """Leave the statistics of so many microbatches of each rank in the model."""
     total = torch.zeros_like(bn.flatten(model), dtype=torch.float64)
     span.use(model, run.span)

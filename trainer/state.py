@@ -16,9 +16,10 @@ from torch import nn
 from trainer import checkpoint, groups, optim, recipe, wire
 from trainer.averages import Averages
 from trainer.settings import Settings
+from trainer.training import Training
 
 
-def save(run: Any) -> None:
+def save(run: Training) -> None:
     """Write a checkpoint; every rank gives its workers' running averages to it."""
     content = network(run, run.model, run.averages)
     if run.ema is not None:
@@ -45,7 +46,7 @@ def save(run: Any) -> None:
         run.recorder.event("checkpoint", path=str(path), **position)
 
 
-def network(run: Any, model: nn.Module, averages: Averages) -> dict[str, Any]:
+def network(run: Training, model: nn.Module, averages: Averages) -> dict[str, Any]:
     """Return what a network has to rank 0, with the running averages of all workers."""
     together = groups.of(run.phase, run.settings.recipe.bn, run.comm.size).ranks
     rows = averages.gather(run.comm, every=together)
@@ -70,7 +71,21 @@ def config(settings: Settings) -> dict[str, Any]:
     }
 
 
-def restore(run: Any, content: dict[str, Any]) -> None:
+def find(settings: Settings) -> dict[str, Any] | None:
+    """Return the checkpoint that ``settings.resume`` asks for, if there is one.
+
+    Raises:
+        InvalidArgument: it is missing, damaged, or of another run.
+    """
+    path = checkpoint.find(settings.output, settings.resume)
+    if path is None:
+        return None
+    content = checkpoint.read(path)
+    checkpoint.check(content, config(settings))
+    return content
+
+
+def restore(run: Training, content: dict[str, Any]) -> None:
     """Put the run where the checkpoint was; with the same number of ranks, exactly.
 
     With another number of ranks and the same batch, sums are taken in another order,
@@ -103,7 +118,7 @@ def restore(run: Any, content: dict[str, Any]) -> None:
     torch.set_rng_state(content["rng"])
 
 
-def scale_ratio(run: Any, before: int) -> float:
+def scale_ratio(run: Training, before: int) -> float:
     """Return how many times the loss scale of ``before`` ranks suits these ranks.
 
     Only the scale of float16 on the wire depends on them: a rank sends its share.

@@ -12,7 +12,7 @@ pytest.importorskip("jsonargparse")
 import torch
 
 from collectives import Communicator, InvalidArgument, gpu
-from trainer import checkpoint, loop
+from trainer import checkpoint, update
 from trainer.data import synthetic
 from trainer.interrupt import Interrupt
 from trainer.loader import load
@@ -146,17 +146,17 @@ def test_a_compiled_model_trains_alike(comm, on_gpu, output):
 def test_an_update_waits_for_nothing_but_its_loss(
     comm, on_gpu, output, monkeypatch, precision
 ):
-    update, made = loop._update, []
+    make, made = update.make, []
 
     def strict(run, microbatches):
         made.append(1)
         torch.cuda.set_sync_debug_mode("error" if len(made) > 3 else "default")
         try:
-            return update(run, microbatches)
+            return make(run, microbatches)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(loop, "_update", strict)
+    monkeypatch.setattr(update, "make", strict)
     trained(comm, on_gpu, output, "--precision", precision)
     assert len(made) == 6
 

@@ -5,7 +5,7 @@ import torch
 from alone import Alone
 
 from collectives import InvalidArgument
-from trainer import checkpoint, loop
+from trainer import checkpoint, update
 from trainer.interrupt import Interrupt
 from trainer.place import Place
 from trainer.run import execute
@@ -135,7 +135,7 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(tmp_path):
     run = start(tmp_path)
     with torch.no_grad():
         run.model.fc.bias.fill_(float("nan"))
-    with pytest.raises(loop.Diverged, match="nan at update 0.*--optimizer.lr"):
+    with pytest.raises(update.Diverged, match="nan at update 0.*--optimizer.lr"):
         execute(run)
     assert checkpoint.find(str(tmp_path), "auto") is None
 

@@ -19,7 +19,7 @@ def one_weight(config, rates, gradient=1.0):
     optimizer = optim.build(model, config)
     for rate in rates:
         model.weight.grad = torch.full_like(model.weight, gradient)
-        optim.set_rate(optimizer, rate)
+        optim.advance(optimizer, lr=rate)
         optimizer.step()
     return model.weight.item()
 
@@ -55,7 +55,7 @@ def descend(weight_decay, *, rate, gradient_scale):
         model.bias.zero_()
     config = Optimizer(momentum=0.0, weight_decay=weight_decay)
     optimizer = optim.build(model, config)
-    optim.set_rate(optimizer, rate)
+    optim.advance(optimizer, lr=rate)
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 0.5 * gradient_scale)
     optimizer.step()

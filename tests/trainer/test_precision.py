@@ -195,7 +195,7 @@ def test_what_a_device_cannot_do_is_told_before_data_is_read(
         raise RuntimeError("no kernel image\nfor this device")
 
     monkeypatch.setattr(Precision, "autocast", refuse)
-    monkeypatch.setattr("trainer.start.load", lambda settings: 1 / 0)
+    monkeypatch.setattr("trainer.supply.load", lambda settings: 1 / 0)
     with pytest.raises(InvalidArgument, match=f"--precision {name}.*no kernel") as told:
         start(tmp_path, "--precision", name)
     assert "\n" not in str(told.value)
