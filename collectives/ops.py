@@ -277,7 +277,7 @@ def narrow(dtype: DType, wide: np.ndarray) -> np.ndarray:
 
 
 def to_odd(wide: np.ndarray) -> np.ndarray:
-    """Return float64 as float32: what lies between two, as the one with an odd last bit.
+    """Return float64 as float32; what lies between two, as the one with an odd bit.
 
     So it stays on its side of the middle between two numbers of fewer bits, and is as
     good as ``wide`` where it is rounded to them next.

@@ -10,6 +10,7 @@ from fake_arrays import (
     alloc_pinned_memory,
     asarray,
     empty,
+    get_attributes,
     ndarray,
 )
 from fake_gpu import (
@@ -46,6 +47,7 @@ def install(monkeypatch, gpu, devices=1):
         getDeviceProperties=lambda id: {"name": b"stand-in", "totalGlobalMem": 1 << 30},
         runtimeGetVersion=lambda: 13000,
         driverGetVersion=lambda: 13010,
+        pointerGetAttributes=get_attributes,
     )
     module.cuda.get_elapsed_time = get_elapsed_time
     module.__version__ = "0"

@@ -231,10 +231,11 @@ class Device:
         Device.current = self.id
 
     def __enter__(self):
+        self.before, Device.current = Device.current, self.id
         return self
 
     def __exit__(self, *exc):
-        pass
+        Device.current = self.before
 
 
 def get_current_stream(device_id=None):

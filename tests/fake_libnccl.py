@@ -233,4 +233,4 @@ class UnownedMemory:
         library = sys.modules["cupy"].cuda.nccl_library
         memory = library.memory[address]
         self.gpu, self.bytes, self.address = memory.gpu, memory.bytes, address
-        self.owner = owner
+        self.owner, self.device = owner, memory.device
