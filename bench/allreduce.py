@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
-from collectives import Communicator, gpu
+from collectives import Communicator, InvalidArgument, gpu
 
 from . import against, elements, files, plot, report
-from .command import WrongUsage, launched, unwritable
+from .command import launched, unwritable
 from .options import TIMEOUT_S, Options, parse
 from .place import HOST, Gpu
 from .row import Row
@@ -42,7 +42,7 @@ def run(
     ``show`` is called, on rank 0, with the parts of the table as they are ready.
 
     Raises:
-        WrongUsage: no contender can reduce this type by this operation.
+        InvalidArgument: no contender can reduce this type by this operation.
         InvalidArgument: a rank has no GPU of its own, where that was asked for.
     """
     claim = gpu.claim() if options.device == "cuda" else None
@@ -60,7 +60,7 @@ def run(
         taking_part, left_out = contenders.gather(options, comm, mpi, stack, place)
         if not taking_part:
             reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
-            raise WrongUsage(f"nothing to measure: {reasons}")
+            raise InvalidArgument(f"nothing to measure: {reasons}")
         limit = roofline.find(mpi) if claim is None else roofline.ON_GPU
         registered = partial(comm.empty, device=options.device)
         empty = registered if options.registered else place.empty
@@ -141,7 +141,7 @@ def carry_out(options: Options, command: list[str], world: Any) -> int:
     """Measure, show, and write the files; return the exit code."""
     old, problem = world.bcast(prepare(options) if world.rank == 0 else None)
     if problem is not None:
-        raise WrongUsage(problem)
+        raise InvalidArgument(problem)
     result = run(options, world, command=command, show=partial(print, flush=True))
     if world.rank == 0:
         if options.json:
@@ -161,7 +161,7 @@ def prepare(options: Options) -> tuple[Result | None, str | None]:
         old = Result(*files.read_json(options.compare)) if options.compare else None
         if options.plot:
             plot.check_matplotlib()
-    except WrongUsage as error:
+    except InvalidArgument as error:
         return None, str(error)
     return old, unwritable(options.json, options.csv, options.plot)
 

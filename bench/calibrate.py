@@ -24,11 +24,19 @@ from typing import Any
 
 import numpy as np
 
-from collectives import Communicator, Link, Machine, host, pingpong
+from collectives import (
+    Communicator,
+    InvalidArgument,
+    Link,
+    Machine,
+    host,
+    pingpong,
+    usage,
+)
 
 from . import fitting
 from .allreduce import silent
-from .command import Parser, WrongUsage, check_writable, launched, parse_size
+from .command import check_writable, launched, parse_size
 from .measure import Entry, race
 from .options import Options
 
@@ -174,7 +182,9 @@ def carry_out(options: argparse.Namespace, command: list[str], world: Any) -> in
     """Measure, show, and write the file."""
     check_writable(world, options.output)
     if world.size == 1:
-        raise WrongUsage("one rank has no links: start two or more, mpirun -np 2 ...")
+        raise InvalidArgument(
+            "one rank has no links: start two or more, mpirun -np 2 ..."
+        )
     show = partial(print, flush=True) if world.rank == 0 else silent
     with Communicator(world, tuned="off") as comm:
         machine = run(world, comm, options.max, show)
@@ -184,9 +194,11 @@ def carry_out(options: argparse.Namespace, command: list[str], world: Any) -> in
     return 0
 
 
-def parser() -> Parser:
+def parser() -> usage.Parser:
     """Return the parser of the command line."""
-    result = Parser(prog=NAME, description="Fit alpha, beta and gamma of this machine.")
+    result = usage.Parser(
+        prog=NAME, description="Fit alpha, beta and gamma of this machine."
+    )
     add = result.add_argument
     add("output", nargs="?", metavar="FILE", help="JSON to write")
     add("-e", "--max", type=parse_size, default="4M", help="longest message (4M)")

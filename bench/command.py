@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from collectives import (
     InvalidArgument,
@@ -18,22 +18,6 @@ from collectives import (
 
 T = TypeVar("T")
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-
-
-class WrongUsage(Exception):
-    """The command line cannot be obeyed; the message says what would be right."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that raises, so that one rank may speak for all."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the message.
-
-        Raises:
-            WrongUsage: always.
-        """
-        raise WrongUsage(message)
 
 
 def parse_size(text: str) -> int:
@@ -66,7 +50,7 @@ def launched(
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         options = parse(arguments)
-    except WrongUsage as error:
+    except InvalidArgument as error:
         return refuse(error, name)
     abort_on_exception()
     if getattr(options, "device", "cpu") == "cuda":
@@ -78,7 +62,7 @@ def launched(
     except WrongResult as error:
         refuse(error, name)
         return 1
-    except (InvalidArgument, UnsupportedTopology, WrongUsage) as error:
+    except (InvalidArgument, UnsupportedTopology) as error:
         return refuse(error, name)
 
 
@@ -101,11 +85,11 @@ def check_writable(world: Any, *paths: str | None) -> None:
     """Check the files that rank 0 is to write; all ranks call it.
 
     Raises:
-        WrongUsage: on all ranks, if one cannot be written.
+        InvalidArgument: on all ranks, if one cannot be written.
     """
     problem = world.bcast(unwritable(*paths) if world.rank == 0 else None)
     if problem is not None:
-        raise WrongUsage(problem)
+        raise InvalidArgument(problem)
 
 
 def unwritable(*paths: str | None) -> str | None:

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from collectives import Communicator, gpu
+from collectives import Communicator, InvalidArgument, gpu
 
 from . import compare_report as report
 from .baselines import NotSupported
-from .command import WrongUsage, check_writable, launched
+from .command import check_writable, launched
 from .compare_options import Options, parse
 from .measure import turns
 from .options import TIMEOUT_S
@@ -42,7 +42,7 @@ def run(
     """Train on all ranks of an mpi4py communicator (COMM_WORLD).
 
     Raises:
-        WrongUsage: on all ranks, if a contender cannot take part.
+        InvalidArgument: on all ranks, if a contender cannot take part.
     """
     claim = gpu.claim() if options.device == "cuda" else None
     from mpi4py import MPI
@@ -61,7 +61,7 @@ def run(
         try:
             contenders = training.gather(options, comm, mpi, stack, place)
         except NotSupported as error:
-            raise WrongUsage(f"--trainer {error}") from error
+            raise InvalidArgument(f"--trainer {error}") from error
         batches = training.Batches(options, mpi.rank, mpi.size, place)
         records = race(contenders, batches, options, mpi, place)
         about = meta.describe(options, comm.topology.describe(), {}, command)

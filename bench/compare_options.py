@@ -4,9 +4,9 @@ import argparse
 from dataclasses import dataclass
 from typing import Any
 
-from collectives import algorithms
+from collectives import InvalidArgument, algorithms, usage
 
-from .command import Parser, WrongUsage, parse_size
+from .command import parse_size
 from .options import add_where
 
 TRAINER = "trainer"  # all of it
@@ -44,19 +44,19 @@ class Options:
         """Check the numbers.
 
         Raises:
-            WrongUsage: one is out of range.
+            InvalidArgument: one is out of range.
         """
         least = {"image_size": 1, "batch": 2, "steps": 1, "warmup": 0, "rounds": 1}
         for name, lowest in {**least, "tolerance": 0, "seed": 0}.items():
             if not getattr(self, name) >= lowest:
                 flag = "--" + name.replace("_", "-")
-                raise WrongUsage(
+                raise InvalidArgument(
                     f"{flag} {getattr(self, name)}: expected at least {lowest}"
                 )
         for name in ("share_gpu", "gpu_transport", "overlap"):
             if self.device == "cpu" and getattr(self, name) != getattr(Options, name):
                 flag = "--" + name.replace("_", "-")
-                raise WrongUsage(f"{flag} is of GPUs: with --device cuda")
+                raise InvalidArgument(f"{flag} is of GPUs: with --device cuda")
 
     def buckets(self) -> dict[str, Any]:
         """Return the sizes in bytes that the reducer is given; others are its own."""
@@ -71,7 +71,7 @@ def parse(arguments: list[str]) -> Options:
     """Read the command line.
 
     Raises:
-        WrongUsage: it has a mistake.
+        InvalidArgument: it has a mistake.
         SystemExit: it asks for help.
     """
     given = vars(parser().parse_args(arguments))
@@ -84,7 +84,7 @@ def parse(arguments: list[str]) -> Options:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of ``python -m bench.compare``."""
-    result = Parser(
+    result = usage.Parser(
         prog="python -m bench.compare",
         description="Train the same model in several ways, in turn, and compare them.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

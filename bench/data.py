@@ -17,8 +17,9 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
+from collectives import InvalidArgument
+
 from . import files, meta
-from .command import WrongUsage
 from .data_options import DECODERS, NAME, RESIZE, Options, parse
 
 AUGMENTATIONS: dict[str, dict[str, Any]] = {  # what is changed in the recipe's images
@@ -163,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         options = parse(arguments)
-    except WrongUsage as error:
+    except InvalidArgument as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return 2
     rows = run(options)

@@ -4,7 +4,9 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .command import Parser, WrongUsage, unwritable
+from collectives import InvalidArgument, usage
+
+from .command import unwritable
 
 NAME = "python -m bench.data"
 DECODERS = ("pillow", "simplejpeg")
@@ -28,9 +30,9 @@ def parse(arguments: Sequence[str]) -> Options:
     """Read the command line.
 
     Raises:
-        WrongUsage: it cannot be obeyed.
+        InvalidArgument: it cannot be obeyed.
     """
-    parser = Parser(
+    parser = usage.Parser(
         prog=NAME, description="Measure how many images a second can be loaded."
     )
     add = parser.add_argument
@@ -71,28 +73,28 @@ def checked(options: Options) -> Options:
     """Return the options, if they can be obeyed.
 
     Raises:
-        WrongUsage: saying which cannot, and what is valid.
+        InvalidArgument: saying which cannot, and what is valid.
     """
     for decoder in options.decoders:
         if decoder not in DECODERS:
-            raise WrongUsage(
+            raise InvalidArgument(
                 f"--decoders: got {decoder!r}, expected some of {', '.join(DECODERS)}"
             )
         if decoder not in installed():
-            raise WrongUsage(
+            raise InvalidArgument(
                 f"--decoders: {decoder} is not installed; pip install {decoder}, or "
                 f"--decoders {','.join(installed())}"
             )
     if max(options.sizes) > RESIZE:
-        raise WrongUsage(
+        raise InvalidArgument(
             f"--sizes: got {max(options.sizes)}, expected {RESIZE} or less"
         )
     least = min(options.batch, options.rounds, options.images - options.batch + 1)
     if least < 1:
-        raise WrongUsage(
+        raise InvalidArgument(
             "--batch, --rounds: expected at least 1, and --images no less than --batch"
         )
     problem = unwritable(options.json)
     if problem is not None:
-        raise WrongUsage(problem)
+        raise InvalidArgument(problem)
     return options

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from collectives import Communicator, gpu
+from collectives import Communicator, InvalidArgument, gpu, usage
 
 from . import device_memory, device_paths, files
 from . import device_report as report
 from .allreduce import silent
-from .command import Parser, WrongUsage, check_writable, launched
+from .command import check_writable, launched
 from .options import TIMEOUT_S, parse_sizes
 from .options import Options as Repetitions
 from .place import Gpu
@@ -41,16 +41,16 @@ class Options:
         """Check the numbers.
 
         Raises:
-            WrongUsage: one is out of range.
+            InvalidArgument: one is out of range.
         """
         for name, least in (("iters", 1), ("warmup", 0)):
             if getattr(self, name) < least:
-                raise WrongUsage(
+                raise InvalidArgument(
                     f"--{name} {getattr(self, name)}: expected at least {least}"
                 )
         for name in ("memory_sizes", "path_sizes"):
             if any(n < 4 or n % 4 for n in getattr(self, name)):
-                raise WrongUsage(
+                raise InvalidArgument(
                     f"--{name.replace('_', '-')}: expected multiples of 4 bytes, from 4"
                 )
 
@@ -125,15 +125,15 @@ def parse(arguments: list[str]) -> Options:
     """Read the command line.
 
     Raises:
-        WrongUsage: it has a mistake.
+        InvalidArgument: it has a mistake.
         SystemExit: it asks for help.
     """
     return Options(**vars(parser().parse_args(arguments)))
 
 
-def parser() -> Parser:
+def parser() -> usage.Parser:
     """Return the parser of the command line."""
-    result = Parser(
+    result = usage.Parser(
         prog=NAME,
         description="Measure a GPU, its path to the wire, and our share of both.",
         allow_abbrev=False,

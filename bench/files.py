@@ -7,7 +7,8 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
-from .command import WrongUsage
+from collectives import InvalidArgument
+
 from .row import PERCENTILES, Row
 
 NEEDED = {field.name for field in fields(Row) if field.default is MISSING}
@@ -30,12 +31,12 @@ def read_json(path: str) -> tuple[dict[str, Any], list[Row]]:
     """Read what `write_json` wrote; files from before a field was added are read too.
 
     Raises:
-        WrongUsage: it cannot be read, or was not written by this benchmark.
+        InvalidArgument: it cannot be read, or was not written by this benchmark.
     """
     found = parsed(path, "expected what --json writes")
     problem = strange(found)
     if problem is not None:
-        raise WrongUsage(
+        raise InvalidArgument(
             f"{path!r} {problem}; expected a file that this version of "
             "`python -m bench.allreduce --json` writes: measure again with it"
         )
@@ -46,14 +47,14 @@ def parsed(path: str, cure: str) -> Any:
     """Return what a JSON file says.
 
     Raises:
-        WrongUsage: it cannot be read, or is no JSON.
+        InvalidArgument: it cannot be read, or is no JSON.
     """
     try:
         return json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
-        raise WrongUsage(f"cannot read {path!r}: {error.strerror}") from None
+        raise InvalidArgument(f"cannot read {path!r}: {error.strerror}") from None
     except ValueError as error:
-        raise WrongUsage(f"{path!r} is no JSON: {error}; {cure}") from None
+        raise InvalidArgument(f"{path!r} is no JSON: {error}; {cure}") from None
 
 
 def strange(found: Any) -> str | None:

@@ -21,8 +21,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from collectives import InvalidArgument, usage
+
 from . import lane_table
-from .command import Parser, WrongUsage, unwritable
+from .command import unwritable
 from .lane_table import Finding, LaneRow
 from .launches import Lane, LaneFailed, measured, read_lane
 
@@ -83,9 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         plan = parse(arguments)
         meta, rows = run(plan, [*NAME.split(), *arguments])
-    except (WrongUsage, LaneFailed) as error:
+    except (InvalidArgument, LaneFailed) as error:
         print(f"{NAME}: {error}", file=sys.stderr, flush=True)
-        return 2 if isinstance(error, WrongUsage) else 1
+        return 2 if isinstance(error, InvalidArgument) else 1
     print(lane_table.text(meta, rows), flush=True)
     if plan.json:
         lane_table.write_json(plan.json, meta, rows)
@@ -98,7 +100,7 @@ def parse(arguments: Sequence[str]) -> Plan:
     """Read the command line; what follows ``--`` stays as it is.
 
     Raises:
-        WrongUsage: it has a mistake.
+        InvalidArgument: it has a mistake.
         SystemExit: it asks for help.
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -106,14 +108,14 @@ def parse(arguments: Sequence[str]) -> Plan:
     lanes = [read_lane(text) for text in given.lane]
     names = [lane.name for lane in lanes]
     if len(set(names)) < len(names):
-        raise WrongUsage(f"--lane: a name twice in {', '.join(names)}")
+        raise InvalidArgument(f"--lane: a name twice in {', '.join(names)}")
     for option in ("rounds", "timeout_s"):
         if getattr(given, option) < 1:
             name, value = option.replace("_", "-"), getattr(given, option)
-            raise WrongUsage(f"--{name} {value:g}: expected at least 1")
+            raise InvalidArgument(f"--{name} {value:g}: expected at least 1")
     problem = unwritable(given.json, given.csv)
     if problem is not None:
-        raise WrongUsage(problem)
+        raise InvalidArgument(problem)
     return Plan(
         lanes,
         given.np,
@@ -127,7 +129,7 @@ def parse(arguments: Sequence[str]) -> Plan:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of what stands before ``--``."""
-    result = Parser(
+    result = usage.Parser(
         prog=NAME,
         usage="%(prog)s --lane NAME=LAUNCH [--lane ...] [options] -- [its options]",
         description="Run bench.allreduce under several MPIs in turn: one table.",

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collectives import abort_on_exception
+from collectives import InvalidArgument, abort_on_exception, usage
 
-from .command import Parser, WrongUsage, refuse, unwritable
+from .command import refuse, unwritable
 from .options import check_plot
 
 NAME = "python -m bench.largebatch"
@@ -40,9 +40,9 @@ def parse(arguments: Sequence[str]) -> Options:
     """Read the command line.
 
     Raises:
-        WrongUsage: it cannot be obeyed.
+        InvalidArgument: it cannot be obeyed.
     """
-    parser = Parser(prog=NAME, description="Study the recipes at large batches.")
+    parser = usage.Parser(prog=NAME, description="Study the recipes at large batches.")
     add = parser.add_argument
     add("--full", action="store_true", help="the whole study, not its reduced form")
     add("--json", default="largebatch.json", help="to write, and to go on from")
@@ -51,7 +51,7 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--report", metavar="OLD.json", help="make no run: report what this has")
     options = Options(**vars(parser.parse_args(arguments)))
     if options.report is not None and options.full:
-        raise WrongUsage("--report makes no run: leave --full out")
+        raise InvalidArgument("--report makes no run: leave --full out")
     if options.plot is not None:
         check_plot(options.plot)
     return options
@@ -61,7 +61,7 @@ def prepare(options: Options, command: Sequence[str], layout: str) -> Any:
     """Check the files, and return the record to begin with.
 
     Raises:
-        WrongUsage: a file cannot be read or written, or nothing can draw.
+        InvalidArgument: a file cannot be read or written, or nothing can draw.
     """
     from . import meta, plot
     from .study import record, task
@@ -71,7 +71,7 @@ def prepare(options: Options, command: Sequence[str], layout: str) -> Any:
     json = None if options.report else options.json
     problem = unwritable(json, options.plot, options.rst)
     if problem is not None:
-        raise WrongUsage(problem)
+        raise InvalidArgument(problem)
     if options.report is not None:
         return record.read(options.report)
     about = meta.describe(options, layout, {}, command, mpi=False)
@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         options = parse(arguments)
-    except WrongUsage as error:
+    except InvalidArgument as error:
         return refuse(error, NAME)
     from .study import share
 
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
         abort_on_exception()
     try:
         return carry_out(options, [*NAME.split(), *arguments], mpi)
-    except WrongUsage as error:
+    except InvalidArgument as error:
         return refuse(error, NAME)  # raised by all ranks
 
 
@@ -146,11 +146,11 @@ def carry_out(options: Options, command: Sequence[str], mpi: Any) -> int:
         plural = "s" if mpi.size > 1 else ""
         try:
             found = prepare(options, command, f"{mpi.size} rank{plural}")
-        except WrongUsage as error:
+        except InvalidArgument as error:
             problem = str(error)
     found, problem = mpi.bcast((found, problem))
     if problem is not None:
-        raise WrongUsage(problem)
+        raise InvalidArgument(problem)
     if options.report is None:
         study(found, mpi, options.json, printer(mpi.rank))
     if mpi.rank == 0:

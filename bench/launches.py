@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from collectives import job
-
-from .command import WrongUsage
+from collectives import InvalidArgument, job
 
 BENCHMARK = ("-m", "bench.allreduce")
 RANKS = "{np}"  # stands for the number of ranks in the launch of a lane
@@ -40,20 +38,20 @@ def read_lane(text: str) -> Lane:
     """Read ``NAME=LAUNCH``, words as in a shell.
 
     Raises:
-        WrongUsage: there is no name, no ``{np}``, or no such program.
+        InvalidArgument: there is no name, no ``{np}``, or no such program.
     """
     name, equals, launch = text.partition("=")
     try:
         words = tuple(shlex.split(launch))
     except ValueError as error:
-        raise WrongUsage(f"--lane {text!r}: {error}") from None
+        raise InvalidArgument(f"--lane {text!r}: {error}") from None
     if not (equals and name and any(RANKS in word for word in words)):
-        raise WrongUsage(
+        raise InvalidArgument(
             f"--lane {text!r}: expected a name and what starts Python, with {RANKS} "
             f"for the number of ranks, like 'mpich=mpiexec -n {RANKS} python'"
         )
     if shutil.which(words[0]) is None:
-        raise WrongUsage(f"--lane {name}: there is no program {words[0]!r}")
+        raise InvalidArgument(f"--lane {name}: there is no program {words[0]!r}")
     return Lane(name, words)
 
 

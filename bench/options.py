@@ -4,9 +4,9 @@ import argparse
 from dataclasses import dataclass
 from functools import partial
 
-from collectives import algorithms
+from collectives import InvalidArgument, algorithms, usage
 
-from .command import Parser, WrongUsage, parse_size
+from .command import parse_size
 from .elements import DTYPES, SIGNIFICAND, storage
 
 OPS = ("sum", "prod", "min", "max", "mean")
@@ -51,35 +51,35 @@ class Options:
         """Check what no single option can.
 
         Raises:
-            WrongUsage: options contradict each other, or a number is out of range.
+            InvalidArgument: options contradict each other, or a number is out of range.
         """
         if self.op == "mean" and self.dtype not in SIGNIFICAND:
-            raise WrongUsage(
+            raise InvalidArgument(
                 f"--op mean of {self.dtype}: the mean of integers is no integer; "
                 f"choose --dtype from {', '.join(SIGNIFICAND)}"
             )
         if not 1 <= self.min <= self.max:
-            raise WrongUsage(
+            raise InvalidArgument(
                 f"--min {self.min} --max {self.max}: expected 1 <= min <= max, in bytes"
             )
         if self.sizes and min(self.sizes) < 1:
-            raise WrongUsage(
+            raise InvalidArgument(
                 f"--sizes: got {min(self.sizes)}, expected at least 1 byte"
             )
         for name in ("share_gpu", "gpu_transport", "overlap"):
             if self.device == "cpu" and getattr(self, name) != getattr(Options, name):
-                raise WrongUsage(
+                raise InvalidArgument(
                     f"--{name.replace('_', '-')} is of GPUs: with --device cuda"
                 )
         if not 0 <= self.tolerance < 1:
-            raise WrongUsage(
+            raise InvalidArgument(
                 f"--tolerance {self.tolerance}: expected a fraction, 0 <= tolerance < 1"
             )
         if self.plot is not None:
             check_plot(self.plot)
         for name, least in (("factor", 2), ("iters", 1), ("warmup", 0), ("seed", 0)):
             if getattr(self, name) < least:
-                raise WrongUsage(
+                raise InvalidArgument(
                     f"--{name} {getattr(self, name)}: expected at least {least}"
                 )
 
@@ -97,14 +97,14 @@ def parse(arguments: list[str] | None = None) -> Options:
     """Read the command line.
 
     Raises:
-        WrongUsage: it has a mistake.
+        InvalidArgument: it has a mistake.
         SystemExit: it asks for help.
     """
     given = vars(parser().parse_args(arguments))
     given["algorithms"] = parse_algorithms(given["algorithms"], given["device"])
     steps = [name for name in ("min", "max", "factor") if name in given]
     if "sizes" in given and steps:
-        raise WrongUsage(
+        raise InvalidArgument(
             f"--sizes and --{', --'.join(steps)}: give exact sizes, or first, last and "
             "factor"
         )
@@ -113,7 +113,7 @@ def parse(arguments: list[str] | None = None) -> Options:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of ``python -m bench.allreduce``."""
-    result = Parser(
+    result = usage.Parser(
         prog="python -m bench.allreduce",
         description="Measure allreduce algorithms side by side, and check them.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -126,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def add_what(parser: Parser) -> None:
+def add_what(parser: usage.Parser) -> None:
     """Add the options that say what is reduced.
 
     Sizes have their defaults in `Options`: `parse` has to know which were given.
@@ -158,7 +158,7 @@ def add_what(parser: Parser) -> None:
     )
 
 
-def add_how(parser: Parser) -> None:
+def add_how(parser: usage.Parser) -> None:
     """Add the options that say how often, and whether results are checked."""
     add = parser.add_argument
     add("-n", "--iters", type=int, default=20, help="timed iterations")
@@ -172,7 +172,7 @@ def add_how(parser: Parser) -> None:
     add("--seed", type=int, default=0, help="of the contributions")
 
 
-def add_where(parser: Parser) -> None:
+def add_where(parser: usage.Parser) -> None:
     """Add the options that say where the buffers lie, and how they travel from GPUs."""
     add = parser.add_argument
     add("--device", choices=DEVICES, default="cpu", help="where the buffers lie")
@@ -191,7 +191,7 @@ def add_where(parser: Parser) -> None:
     )
 
 
-def add_output(parser: Parser) -> None:
+def add_output(parser: usage.Parser) -> None:
     """Add the options that say what becomes of the results."""
     add = parser.add_argument
     add("--json", metavar="FILE", help="write everything measured")
@@ -219,14 +219,14 @@ def parse_algorithms(text: str, device: str = "cuda") -> tuple[str, ...]:
     ``all`` is all of them that reduce arrays of the device.
 
     Raises:
-        WrongUsage: a name is not known.
+        InvalidArgument: a name is not known.
     """
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
     if "all" in names:
         return tuple(n for n in known() if n != "nccl" or device == "cuda")
     unknown = [name for name in names if name not in known()]
     if unknown:
-        raise WrongUsage(
+        raise InvalidArgument(
             f"--algorithms: unknown algorithm {', '.join(map(repr, unknown))}; choose "
             f"from all, {', '.join(known())}"
         )
@@ -246,9 +246,9 @@ def check_plot(path: str) -> None:
     """Check that a picture's name ends as one that can be drawn.
 
     Raises:
-        WrongUsage: it does not.
+        InvalidArgument: it does not.
     """
     if not path.lower().endswith(PLOTS):
-        raise WrongUsage(
+        raise InvalidArgument(
             f"--plot {path}: expected a file name that ends in {' or '.join(PLOTS)}"
         )

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from .command import Parser, WrongUsage, unwritable
+from collectives import InvalidArgument, usage
+
+from .command import unwritable
 from .files import read_json
 from .options import check_plot
 from .row import Row
@@ -130,19 +132,21 @@ def check_matplotlib() -> None:
     """Check that pictures can be drawn.
 
     Raises:
-        WrongUsage: matplotlib cannot be imported.
+        InvalidArgument: matplotlib cannot be imported.
     """
     try:
         from matplotlib.figure import Figure  # noqa: F401
     except ImportError as error:
-        raise WrongUsage(
+        raise InvalidArgument(
             f"a plot needs matplotlib ({error}); pip install '.[plot]'"
         ) from None
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Draw a file; return the exit code: 0, or 2 if the command cannot be obeyed."""
-    parser = Parser(prog=NAME, description="Draw what bench.allreduce has measured.")
+    parser = usage.Parser(
+        prog=NAME, description="Draw what bench.allreduce has measured."
+    )
     parser.add_argument("file", metavar="OLD.json", help="what --json wrote")
     parser.add_argument("picture", metavar="out.svg", help="to write; .svg or .png")
     try:
@@ -151,9 +155,9 @@ def main(arguments: list[str] | None = None) -> int:
         meta, rows = read_json(options.file)
         problem = unwritable(options.picture)
         if problem is not None:
-            raise WrongUsage(problem)
+            raise InvalidArgument(problem)
         check_matplotlib()
-    except WrongUsage as error:
+    except InvalidArgument as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return 2
     draw(options.picture, meta, rows)

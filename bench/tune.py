@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from collectives import Choice, Communicator, host, tuned
+from collectives import Choice, Communicator, InvalidArgument, host, tuned, usage
 
 from . import ranges
 from .allreduce import silent
-from .command import Parser, WrongUsage, launched, parse_size, unwritable
+from .command import launched, parse_size, unwritable
 from .contest import Contest
 from .options import Options
 
@@ -102,7 +102,7 @@ def carry_out(asked: Asked, command: list[str], world: Any) -> int:
         )
     problem = world.bcast(problem)
     if problem is not None:
-        raise WrongUsage(problem)
+        raise InvalidArgument(problem)
     with suppress(ImportError):
         import torch  # noqa: F401
     show = partial(print, flush=True) if world.rank == 0 else silent
@@ -134,10 +134,10 @@ def parse(arguments: list[str]) -> Asked:
     """Read the command line.
 
     Raises:
-        WrongUsage: it has a mistake.
+        InvalidArgument: it has a mistake.
         SystemExit: it asks for help.
     """
-    parser = Parser(
+    parser = usage.Parser(
         prog=NAME,
         description="Measure all algorithms, and write the table that auto goes by.",
         allow_abbrev=False,

@@ -55,6 +55,7 @@ __all__ = [
     "kernels",
     "pingpong",
     "tuned",
+    "usage",
 ]
 
 

@@ -14,7 +14,10 @@ import termios
 import threading
 import time
 import traceback
+from functools import partial
 from typing import Any
+
+Kinds = tuple[type[BaseException], ...]
 
 EXIT_CODE = 1
 HEAD_START_S = 0.5  # an error that all ranks have is told by rank 0, whose abort wins
@@ -23,18 +26,21 @@ GRACE_S = 0.2  # for it to pass on what it has read
 _one_at_a_time = threading.Lock()
 
 
-def abort_on_exception() -> None:
+def abort_on_exception(*, one_line: Kinds = ()) -> None:
     """Have an uncaught exception, in any thread, end all ranks with one traceback.
 
-    It replaces ``sys.excepthook`` and ``threading.excepthook``.  Where MPI is not
-    running they do what they always do.
+    Of the kinds ``one_line`` only the message is told, in one line: what is wrong is
+    not in the program.  It replaces ``sys.excepthook`` and ``threading.excepthook``.
+    Where MPI is not running they do what they always do.
     """
-    sys.excepthook = end_all_ranks
-    threading.excepthook = end_all_ranks_from_thread
+    sys.excepthook = partial(end_all_ranks, one_line=one_line)
+    threading.excepthook = partial(end_all_ranks_from_thread, one_line=one_line)
 
 
-def end_all_ranks(kind: type[BaseException], value: Any, trace: Any) -> None:
-    """Print the traceback with its rank, wait until it is read, and abort the job."""
+def end_all_ranks(
+    kind: type[BaseException], value: Any, trace: Any, one_line: Kinds = ()
+) -> None:
+    """Tell the exception with its rank, wait until it is read, and abort the job."""
     mpi = running_mpi()
     if mpi is None:
         sys.__excepthook__(kind, value, trace)
@@ -43,7 +49,10 @@ def end_all_ranks(kind: type[BaseException], value: Any, trace: Any) -> None:
         world = mpi.COMM_WORLD
         if world.rank:
             time.sleep(HEAD_START_S)
-        text = "".join(traceback.format_exception(kind, value, trace))
+        if issubclass(kind, one_line):
+            text = " ".join(str(value).splitlines()) + "\n"
+        else:
+            text = "".join(traceback.format_exception(kind, value, trace))
         sys.stdout.flush()
         sys.stderr.write(f"rank {world.rank} of {world.size}: {text}")
         sys.stderr.flush()
@@ -53,12 +62,14 @@ def end_all_ranks(kind: type[BaseException], value: Any, trace: Any) -> None:
         os._exit(EXIT_CODE)  # Abort may return before the launcher ends the process
 
 
-def end_all_ranks_from_thread(failed: threading.ExceptHookArgs) -> None:
+def end_all_ranks_from_thread(
+    failed: threading.ExceptHookArgs, one_line: Kinds = ()
+) -> None:
     """Do the same for a thread; ``SystemExit`` ends that thread only, as always."""
     if running_mpi() is None or failed.exc_type is SystemExit:
         threading.__excepthook__(failed)
     else:
-        end_all_ranks(failed.exc_type, failed.exc_value, failed.exc_traceback)
+        end_all_ranks(failed.exc_type, failed.exc_value, failed.exc_traceback, one_line)
 
 
 def running_mpi() -> Any:

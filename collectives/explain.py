@@ -7,7 +7,6 @@ Here nothing is known of the MPI library: without ``--tuned`` all is predicted.
 `Communicator.explain` says the same of a running program.
 """
 
-import argparse
 import sys
 
 from . import tuned
@@ -15,6 +14,7 @@ from .errors import CollectiveError, InvalidArgument
 from .machine import Machine
 from .select import Call, ranking
 from .topology import Topology
+from .usage import Parser
 
 
 def explain(
@@ -45,8 +45,8 @@ def explain(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    options = parser().parse_args(arguments)
     try:
+        options = parser().parse_args(arguments)
         if options.nbytes < 0:
             raise InvalidArgument(f"NBYTES {options.nbytes}: expected 0 or more")
         found = tuned.Found(None, "no tuned table given")
@@ -65,9 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the parser of the command line."""
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog="python -m collectives.explain",
         description="Say which algorithm auto takes for an allreduce, and why.",
     )

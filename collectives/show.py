@@ -7,7 +7,6 @@ A column is a rank, a line is a step of its program.  ``>1 [6,8)`` sends element
 replaces them.
 """
 
-import argparse
 import sys
 from itertools import zip_longest
 
@@ -16,6 +15,7 @@ from .chunk import Chunk
 from .errors import CollectiveError, InvalidArgument
 from .step import GroupCall, Step
 from .topology import Topology, parse_grid
+from .usage import Parser
 
 MAX_COLUMNS = 8
 
@@ -62,9 +62,7 @@ def table(name: str, topology: Topology, count: int, *, lowered: bool = False) -
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m collectives.show", description="Show a schedule."
-    )
+    parser = Parser(prog="python -m collectives.show", description="Show a schedule.")
     parser.add_argument("algorithm", help=", ".join(algorithms.names()))
     parser.add_argument("-n", "--np", type=int, help="ranks (default: nodes', 4)")
     parser.add_argument("--nodes", help="layout: 2x2, or node sizes 3,2,1")
@@ -73,8 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--lowered", action="store_true", help="group calls as point-to-point steps"
     )
-    options = parser.parse_args(arguments)
     try:
+        options = parser.parse_args(arguments)
         if options.np is not None and options.np < 1:
             raise InvalidArgument(f"--np {options.np}: expected at least one rank")
         topology = Topology.parse(options.nodes or f"1x{options.np or 4}", options.np)

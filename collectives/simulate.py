@@ -24,6 +24,7 @@ from .errors import CollectiveError, InvalidArgument, UnsupportedTopology
 from .machine import Machine
 from .step import Exchange, GroupCall
 from .topology import Topology, parse_grid
+from .usage import Parser
 
 
 class Timing(NamedTuple):
@@ -147,7 +148,7 @@ def simulate(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m collectives.simulate",
         description="Time, steps and bytes of an allreduce on a described machine.",
     )
@@ -157,9 +158,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--grid", help="X x Y: 64x34")
     parser.add_argument("--algorithms", default="ring,torus2d", help="names, or all")
     parser.add_argument("--bytes", type=int, default=51114064, dest="nbytes")
-    options = parser.parse_args(arguments)
     try:
-        report(options)
+        report(parser.parse_args(arguments))
     except CollectiveError as error:
         print(f"simulate: {error}", file=sys.stderr)
         return 2

@@ -29,6 +29,7 @@ from .errors import (
 from .proof import prove
 from .step import GroupCall, Schedule
 from .topology import Topology, parse_grid
+from .usage import Parser
 
 
 def verify(
@@ -70,9 +71,7 @@ def layouts(size: int) -> Iterator[Topology]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 1 failed proof, 2 wrong usage."""
-    parser = argparse.ArgumentParser(
-        prog="python -m collectives.verify", description="Prove schedules."
-    )
+    parser = Parser(prog="python -m collectives.verify", description="Prove schedules.")
     parser.add_argument("algorithm", nargs="*", help="names; see --all")
     parser.add_argument("--all", action="store_true", help="all algorithms")
     parser.add_argument(
@@ -84,13 +83,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--count", type=int, help="elements (default: p - 1 and 3 p + 1)"
     )
-    options = parser.parse_args(arguments)
-    names = algorithms.names() if options.all else options.algorithm
-    if not names:
-        parser.error(f"name algorithms, or --all: {', '.join(algorithms.names())}")
-    if options.np is None and (options.nodes or options.grid):
-        parser.error("--nodes and --grid need the number of ranks: --np")
     try:
+        options = parser.parse_args(arguments)
+        names = algorithms.names() if options.all else options.algorithm
+        if not names:
+            parser.error(f"name algorithms, or --all: {', '.join(algorithms.names())}")
         for name in names:
             algorithms.load(name)
         cases = chosen(options)
@@ -107,12 +104,15 @@ def chosen(options: argparse.Namespace) -> list[Topology]:
     """Return the layouts that the options ask for.
 
     Raises:
-        InvalidArgument: ``--np`` or ``--max`` is less than one rank.
+        InvalidArgument: ``--np`` or ``--max`` is less than one rank, or ``--np`` is
+            missing.
         UnsupportedTopology: nodes or grid do not hold ``--np`` ranks.
     """
     size = options.max if options.np is None else options.np
     if size < 1:
         raise InvalidArgument(f"--np or --max {size}: expected at least one rank")
+    if options.np is None and (options.nodes or options.grid):
+        raise InvalidArgument("--nodes and --grid need the number of ranks: --np")
     if options.np is None:
         return [topology for n in range(1, size + 1) for topology in layouts(n)]
     topology = Topology.uniform(local=size)

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from bench import compare_report as report
-from bench.command import WrongUsage
 from bench.compare_options import Options, parse, parser
 from bench.compare_report import Record
-from collectives import algorithms
+from collectives import InvalidArgument, algorithms
 
 META = {key: key for key in report.HEADER}
 
@@ -122,7 +121,7 @@ def test_each_trainer_counts_once_and_may_name_an_algorithm():
 @pytest.mark.parametrize("name", ["", "ddp", "ours:", "ours:rong", "none:ring"])
 def test_an_unknown_trainer_is_refused_with_the_choices(name):
     known = "choose from trainer, ours, ddp-gloo, ddp-nccl, none, ours:auto"
-    with pytest.raises(WrongUsage, match=known):
+    with pytest.raises(InvalidArgument, match=known):
         parse(["--trainer", name])
 
 
@@ -130,7 +129,7 @@ def test_an_unknown_trainer_is_refused_with_the_choices(name):
     "flag", ["--image-size", "--batch", "--steps", "--warmup", "--rounds", "--seed"]
 )
 def test_a_number_out_of_range_is_refused_by_its_flag(flag):
-    with pytest.raises(WrongUsage, match=f"{flag} -1: expected at least"):
+    with pytest.raises(InvalidArgument, match=f"{flag} -1: expected at least"):
         parse([flag, "-1"])
 
 
@@ -143,7 +142,7 @@ def test_on_gpus_the_plain_loop_is_the_baseline_and_halves_may_differ_more():
 @pytest.mark.parametrize("flag", ["--share-gpu", "--overlap=off"])
 def test_what_is_for_gpus_is_refused_without(flag):
     name = flag.split("=")[0]
-    with pytest.raises(WrongUsage, match=f"{name} is of GPUs: with --device cuda"):
+    with pytest.raises(InvalidArgument, match=f"{name} is of GPUs: with --device cuda"):
         parse([flag])
 
 

@@ -8,11 +8,10 @@ import pytest
 
 from bench import device, device_memory, device_paths, elements, files, meta
 from bench import device_report as report
-from bench.command import WrongUsage
 from bench.device_report import Rate
 from bench.options import Options
 from bench.place import HOST, Gpu
-from collectives import arrays
+from collectives import InvalidArgument, arrays
 
 
 class NoMessages:
@@ -154,7 +153,7 @@ def test_rates_are_written_as_rows(tmp_path):
     ],
 )
 def test_wrong_usage_of_the_device_command_is_raised(words):
-    with pytest.raises(WrongUsage):
+    with pytest.raises(InvalidArgument):
         device.Options(**vars(device.parser().parse_args(words.split())))
 
 
@@ -165,7 +164,7 @@ def test_what_is_not_given_is_as_in_the_options():
 @pytest.mark.parametrize("words", [{"share_gpu": True}, {"gpu_transport": "staged"}])
 def test_options_of_gpus_are_refused_without_them(words):
     assert Options(("ring",), device="cuda", **words)
-    with pytest.raises(WrongUsage, match="with --device cuda"):
+    with pytest.raises(InvalidArgument, match="with --device cuda"):
         Options(("ring",), **words)
 
 

@@ -5,8 +5,8 @@ import pytest
 from bench_rows import make
 
 from bench import files
-from bench.command import WrongUsage
 from bench.row import Row
+from collectives import InvalidArgument
 
 META = {"layout": "2 ranks on 1 node", "versions": {"mpi": "MPI 5"}}
 ROWS = [make(), make(in_place=True, wrong=None), make("auto", 8192, roof=71.5)]
@@ -81,7 +81,7 @@ STRANGE = {
 def test_a_file_of_another_making_is_refused_with_the_reason(tmp_path, words):
     path = tmp_path / "old.json"
     path.write_text(STRANGE[words], "utf-8")
-    with pytest.raises(WrongUsage) as caught:
+    with pytest.raises(InvalidArgument) as caught:
         files.read_json(str(path))
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
@@ -89,12 +89,12 @@ def test_a_file_of_another_making_is_refused_with_the_reason(tmp_path, words):
 
 @pytest.mark.parametrize("name", ["absent.json", "."])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
-    with pytest.raises(WrongUsage, match="cannot read"):
+    with pytest.raises(InvalidArgument, match="cannot read"):
         files.read_json(str(tmp_path / name))
 
 
 def test_bytes_that_are_no_text_are_no_json(tmp_path):
     path = tmp_path / "old.json"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(WrongUsage, match="is no JSON"):
+    with pytest.raises(InvalidArgument, match="is no JSON"):
         files.read_json(str(path))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bench import largebatch
-from bench.command import WrongUsage
 from bench.study import net, plan, record, report, share, task, train
 from bench.study.arms import Rates
+from collectives import InvalidArgument
 
 TINY = task.Size("tiny", 512, 100, 3, (64, 512), (1, 2), 512)
 META = {
@@ -219,7 +219,9 @@ def test_a_file_is_read_as_it_was_written(tmp_path):
 def test_a_strange_file_is_refused_with_the_cure(tmp_path, content, said):
     path = tmp_path / "study.json"
     path.write_text(content, "utf-8")
-    with pytest.raises(WrongUsage, match=f"{said}.*python -m bench.largebatch --json"):
+    with pytest.raises(
+        InvalidArgument, match=f"{said}.*python -m bench.largebatch --json"
+    ):
         record.read(str(path))
 
 

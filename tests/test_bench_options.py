@@ -3,7 +3,7 @@ import argparse
 import numpy as np
 import pytest
 
-from bench.command import WrongUsage, parse_size
+from bench.command import parse_size
 from bench.options import (
     BASELINES,
     OPS,
@@ -12,7 +12,7 @@ from bench.options import (
     parse,
     parse_algorithms,
 )
-from collectives import algorithms
+from collectives import InvalidArgument, algorithms
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_algorithms_keep_their_order_and_count_once():
 
 
 def test_an_unknown_algorithm_is_answered_with_the_choices():
-    with pytest.raises(WrongUsage) as caught:
+    with pytest.raises(InvalidArgument) as caught:
         parse(["--algorithms", "ring,rong"])
     assert "'rong'" in str(caught.value)
     for name in known():
@@ -88,7 +88,7 @@ def test_check_is_on_unless_refused():
     ],
 )
 def test_wrong_usage_is_raised_not_exited(arguments):
-    with pytest.raises(WrongUsage):
+    with pytest.raises(InvalidArgument):
         parse(arguments)
 
 
@@ -105,7 +105,7 @@ def test_exact_sizes_are_taken_in_their_order():
 
 @pytest.mark.parametrize("option", ["--min", "--max", "--factor"])
 def test_exact_sizes_exclude_steps(option):
-    with pytest.raises(WrongUsage) as caught:
+    with pytest.raises(InvalidArgument) as caught:
         parse(["--sizes", "4", option, "8"])
     assert "--sizes" in str(caught.value) and option in str(caught.value)
 

@@ -4,9 +4,8 @@ import pytest
 from bench_rows import make
 
 from bench import files, plot
-from bench.command import WrongUsage
 from bench.options import known
-from collectives import algorithms
+from collectives import InvalidArgument, algorithms
 
 META = {"layout": "2 ranks on 1 node", "date": "2020-01-02", "hardware": {}}
 ROWS = [
@@ -87,7 +86,7 @@ def test_without_matplotlib_the_message_says_what_to_install(
 ):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(WrongUsage, match=r"pip install '\.\[plot\]'"):
+    with pytest.raises(InvalidArgument, match=r"pip install '\.\[plot\]'"):
         plot.check_matplotlib()
     assert plot.main([measured, "out.svg"]) == 2
     assert "pip install '.[plot]'" in capsys.readouterr().err

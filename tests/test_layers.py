@@ -13,7 +13,7 @@ import collectives
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    "abort errors chunk step job",
+    "abort errors chunk step job usage",
     "topology algorithms machine lowering order",
     "world proof verify simulate show",
     "device arrays kernels ops scratch reduction transports plan mapped",

@@ -1,7 +1,7 @@
 import pytest
 
-from bench.options import WrongUsage
 from bench.tune import parse
+from collectives import InvalidArgument
 
 
 def test_sizes_go_to_256_megabytes_and_quickly_to_one():
@@ -35,5 +35,5 @@ def test_what_is_given_goes_before_what_is_usual():
     ],
 )
 def test_wrong_usage_is_told(arguments, message):
-    with pytest.raises(WrongUsage, match=message):
+    with pytest.raises(InvalidArgument, match=message):
         parse(arguments.split())

@@ -84,13 +84,25 @@ def find(output: str, resume: str) -> Path | None:
     Raises:
         InvalidArgument: ``resume`` is neither "auto" nor an existing checkpoint.
     """
-    found = locate(output if resume == "auto" else resume)
-    if found is not None or resume == "auto":
-        return found
-    raise InvalidArgument(
-        f"--resume: no checkpoint at {resume}; expected a checkpoint-*.pt, the output "
-        "directory of a run, or auto"
-    )
+    if resume == "auto":
+        return locate(output)
+    return existing(resume, flag="--resume: ", other=", auto")
+
+
+def existing(place: str, *, flag: str = "", other: str = "") -> Path:
+    """Return the file that `locate` finds.
+
+    Raises:
+        InvalidArgument: it finds none; the message begins with ``flag``, which may
+            have ``other`` values.
+    """
+    found = locate(place)
+    if found is None:
+        raise InvalidArgument(
+            f"{flag}no checkpoint at {place}; expected a checkpoint-*.pt{other}, or "
+            "the output directory of a run"
+        )
+    return found
 
 
 def locate(place: str) -> Path | None:
@@ -119,20 +131,20 @@ def read(path: Path) -> dict[str, Any]:
     if schema != SCHEMA:
         raise InvalidArgument(
             f"checkpoint {path} has schema {schema}, expected {SCHEMA}: another "
-            "version of this program wrote it; go on with that, or start without "
-            "--resume"
+            "version of this program wrote it; use that, or start without --resume "
+            "or --start-from"
         )
     return content
 
 
-def check(content: dict[str, Any], config: dict[str, Any]) -> None:
+def check(path: Path, content: dict[str, Any], config: dict[str, Any]) -> None:
     """Refuse to continue a run with another model, optimiser, seed or data.
 
-    Rate and momentum may change: they are set before each update; so may how batch
-    normalisation is evaluated.
+    ``content`` is that of the checkpoint at ``path``.  Rate and momentum may change:
+    they are set before each update; so may how batch normalisation is evaluated.
 
     Raises:
-        InvalidArgument: listing the fields that differ.
+        InvalidArgument: listing the fields that differ, and where the run's own are.
     """
     groups = ("model.", "optimizer.", "lars.", "rmsprop.", "bn.")
     fixed = [path for path in config if path.startswith(groups) and path not in FREE]
@@ -144,9 +156,11 @@ def check(content: dict[str, Any], config: dict[str, Any]) -> None:
         if stored.get(path) != config[path]
     ]
     if different:
+        kept = path.with_name("config.yaml")
+        cure = f"--config {kept}" if kept.is_file() else "its values"
         raise InvalidArgument(
-            f"--resume: the checkpoint is of another run: {'; '.join(different)}; give "
-            "its values, or start without --resume"
+            f"--resume: the checkpoint is of another run: {'; '.join(different)}; "
+            f"start without --resume, or instead of these give {cure}"
         )
 
 

@@ -47,16 +47,19 @@ def momentum(values: Recipe, phase: Phase) -> float:
 
 
 def phase_table(values: Recipe, size: int) -> list[str]:
-    """Return the phases of the total batch, and how ``size`` ranks share them."""
+    """Return the phases, their first epochs, and how ``size`` ranks share the batch."""
+    parts = phases.of(values, size)
+    order = [phases.of_epoch(values, parts, epoch) for epoch in range(values.epochs)]
     lines = [
-        f"{'from epoch':<12}{'batch':>8}{'workers':>9} x {'n':<5}{'bn sees':>8}"
-        f"{'momentum':>10}  microbatches an update"
+        f"{'from epoch':<12}{'of the run':>10}{'batch':>8}{'workers':>9} x {'n':<5}"
+        f"{'bn sees':>8}{'momentum':>10}  microbatches an update"
     ]
-    for phase in phases.of(values, size):
+    for phase in parts:
+        first = order.index(phase) if phase in order else "never"
         seen = values.bn.ghost or phase.per_worker
         lines.append(
-            f"{phase.epoch:<12g}{phase.batch:>8}{phase.workers:>9} x "
-            f"{phase.per_worker:<5}{seen * values.bn.group:>8}"
+            f"{phase.epoch:<12g}{first:>10}{phase.batch:>8}"
+            f"{phase.workers:>9} x {phase.per_worker:<5}{seen * values.bn.group:>8}"
             f"{momentum(values, phase):>10.6f}  {groups.text(phase, values.bn, size)}"
         )
     return lines
@@ -73,7 +76,7 @@ def rate_table(values: Recipe, size: int, training: int) -> list[str]:
     update = 0
     for epoch in range(values.epochs):
         at = lr.span_epoch(values, epoch=epoch, epochs=values.epochs)
-        phase = phases.at(parts, at)
+        phase = phases.of_epoch(values, parts, epoch)
         rate = lr.rate(values, batch=parts[0].batch, epoch=at)
         lines.append(
             f"{epoch:<8}{update:>10}{at:>13.2f}{phase.batch:>9}"

@@ -19,8 +19,9 @@ import torch
 from collectives import InvalidArgument
 from trainer import packages
 from trainer.data.imagefolder import ImageFolder
+from trainer.dataset import UnreadableImage
 from trainer.images import colour, view
-from trainer.images.decode import Encoded, UnreadableImage
+from trainer.images.decode import Encoded
 from trainer.place import Batch, Place
 from trainer.sampler import Key, Sampler, TestSampler, generator
 

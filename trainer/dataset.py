@@ -13,9 +13,10 @@ A data set is one file in ``trainer/data/``; the file name is its name.  It defi
   images may offer them all as ``pool``, which `trainer.loader` keeps on the device, and
   cuts to ``size(epoch)`` pixels.
 
-One that reads files takes ``errors`` in ``load``, too, one of `ERRORS`.  It has
-``problem(index)``, what is wrong with an image or None, and ``unreadable``: None, or
-where errors are skipped a byte per image, 1 of what was met and could not be read.
+One that reads files takes ``errors`` in ``load``, too, one of `ERRORS`.  It raises
+`UnreadableImage` with a text for users, or skips.  It has ``problem(index)``, what is
+wrong with an image or None, and ``unreadable``: None, or where errors are skipped a
+byte per image, 1 of what was met and could not be read.
 
 Worker processes import these files: nothing here may import mpi4py, because a worker
 that does joins the job a second time as the same rank.
@@ -33,6 +34,10 @@ from trainer import packages
 from trainer.sampler import Key
 
 ERRORS = ("refuse", "skip")  # what to do with images that cannot be read
+
+
+class UnreadableImage(OSError):
+    """A file that is no image, or a damaged one."""
 
 
 class Dataset(Protocol):

@@ -1,37 +1,20 @@
 """Export weights: ``python -m trainer.export [--raw] CHECKPOINT OUT.safetensors``.
 
-CHECKPOINT is a file, or the output of a run, whose last one is taken.  The tensors have
-torchvision's names and shapes, so that of a ResNet-50
-
-    torchvision.models.resnet50().load_state_dict(safetensors.torch.load_file(path))
-
-takes them all.  torchvision strides in a block's 3x3 convolution (``v1.5``) and does
-not blur; a network of ``v1``, or with BlurPool, has the same names and another
-arithmetic, and the metadata says which it is.  Running averages of ranks that differ
-are pooled as for an evaluation (`trainer.bn`).  Where a run has averages of its weights
-these are exported: they are what it evaluates.  ``--raw`` asks for the weights.
+CHECKPOINT is a file, or the output of a run, whose last one is taken.  What is written
+`trainer.weights` tells.  Exit codes: 0 done; 2 usage.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from torch import Tensor
-
-from collectives import InvalidArgument
-from trainer import bn, checkpoint
-from trainer.fields import Model
+from collectives import InvalidArgument, usage
+from trainer import packages
 from trainer.interrupt import EXIT_USAGE
-from trainer.model import ResNet
-
-RESNET50 = (3, 4, 6, 3)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = usage.Parser(
         prog="python -m trainer.export",
         description="Write the weights of a checkpoint for torchvision's resnet50.",
     )
@@ -40,83 +23,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--raw", action="store_true", help="the weights, not their averages"
     )
-    options = parser.parse_args(argv)
     try:
-        told = export(options.checkpoint, options.out, raw=options.raw)
+        options = parser.parse_args(argv)
+        packages.check(packages.missing("torch"))
+        from trainer import weights
+
+        told = weights.export(options.checkpoint, options.out, raw=options.raw)
     except (InvalidArgument, OSError) as error:
         print(f"trainer.export: {error}", file=sys.stderr)
         return EXIT_USAGE
     for key, value in told.items():
         print(f"{key}: {value}")
     return 0
-
-
-def export(source: str, out: str, *, raw: bool = False) -> dict[str, str]:
-    """Write the weights of a checkpoint, and return the metadata beside them.
-
-    ``raw``: not their averages, if it has any.
-
-    Raises:
-        InvalidArgument: there is no such checkpoint, or safetensors is not installed.
-    """
-    try:
-        from safetensors.torch import save_file
-    except ImportError as error:
-        raise InvalidArgument(
-            "safetensors is not installed; pip install 'mpi-collectives[safetensors]'"
-        ) from error
-    path = checkpoint.locate(source)
-    if path is None:
-        raise InvalidArgument(
-            f"no checkpoint at {source}; expected a checkpoint-*.pt, or the output "
-            "directory of a run"
-        )
-    content = checkpoint.read(path)
-    averaged = "ema" in content and not raw
-    told = metadata(content) | {"weights": "averages" if averaged else "last"}
-    part = Path(f"{out}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    chosen = content["ema"] if averaged else content
-    save_file(weights(chosen, content["config"]), part, metadata=told)
-    part.replace(out)
-    return told
-
-
-def weights(stored: dict[str, Any], config: dict[str, Any]) -> dict[str, Tensor]:
-    """Return stored parameters and pooled running averages, by name."""
-    network = built(config)
-    network.load_state_dict(stored["model"])
-    bn.unflatten(network, bn.pool(stored["buffers"]))
-    return {name: t.contiguous() for name, t in network.state_dict().items()}
-
-
-def built(config: dict[str, Any]) -> ResNet:
-    """Return the network of a checkpoint's settings."""
-    prefix = "model."
-    fields = {
-        path.removeprefix(prefix): tuple(value) if isinstance(value, list) else value
-        for path, value in config.items()
-        if path.startswith(prefix)
-    }
-    return ResNet(Model(**fields))
-
-
-def metadata(content: dict[str, Any]) -> dict[str, str]:
-    """Return what a reader of the weights has to know, as text."""
-    config, position = content["config"], content["position"]
-    shape = (*config["model.blocks"], config["model.width"])
-    return {
-        "format": "pt",
-        "architecture": "resnet50" if shape == (*RESNET50, 64) else "resnet",
-        "blocks": ",".join(map(str, config["model.blocks"])),
-        "width": str(config["model.width"]),
-        "classes": str(config["model.classes"]),
-        "stride": config["model.stride"],
-        "blurpool": str(config.get("model.blurpool", False)).lower(),
-        "data": config["data"],
-        "epoch": str(position["epoch"]),
-        "update": str(position["step"]),
-    }
 
 
 if __name__ == "__main__":

@@ -89,11 +89,11 @@ class Lars:
 
 @dataclass(frozen=True)
 class Rmsprop:
-    """RMSprop that gives way to SGD (Akiba et al., arXiv:1711.04325, section 3.1)."""
+    """RMSprop that gives way to SGD (Akiba et al., arXiv:1711.04325)."""
 
     transition: str = setting(
         "corrected",
-        "from one to the other; as printed it jumps, and is clamped to 1",
+        "from one to the other; as printed twice as steep at its end, clamped to 1",
         choices=("corrected", "as_printed"),
     )
     centre_epoch: float = setting(10.0, "epoch of the span where both have half")
@@ -114,8 +114,8 @@ class NoiseScale:
         "of the formula; none: optimizer.momentum whatever the batch",
         choices=("none", "smith_le", "as_printed"),
     )
-    reference_batch: int = setting(
-        32768, "images, for which optimizer.momentum holds", within="at least 1"
+    reference_batch: float = setting(
+        32768.0, "images, for which optimizer.momentum holds", within="above 0"
     )
     clip: bool = setting(
         False, "into 0 to 0.99, instead of refusing a momentum outside"

@@ -47,6 +47,9 @@ class Flags:
     compile: bool = setting(False, "have torch compile the model")
     output: str = setting("runs", "directory to write")
     resume: str | None = setting(None, "a checkpoint, or 'auto': the output's last")
+    start_from: str | None = setting(
+        None, "a checkpoint, or a run's output, whose weights the run begins with"
+    )
     checkpoint_every: int = setting(
         5, "epochs between checkpoints", within="at least 1"
     )

@@ -6,18 +6,18 @@ They end with the loader, and with their rank, however it ends.
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing import forkserver, parent_process
 from threading import Thread
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
-from trainer.dataset import Dataset
+from trainer.dataset import Dataset, UnreadableImage
 from trainer.interrupt import ignore, shield
 from trainer.place import Batch, Place
-from trainer.sampler import Sampler, TestSampler
+from trainer.sampler import Key, Sampler, TestSampler
 
 
 def load(
@@ -68,9 +68,10 @@ class Loaded:
             with shield():  # what the server forks ignores the signals as it does
                 forkserver.ensure_running()
         self.place = place
-        self.batches = DataLoader(
-            dataset,
+        self.batches: DataLoader[Any] = DataLoader(
+            Answers(dataset),  # type: ignore[arg-type]
             batch_sampler=sampler,
+            collate_fn=collate,
             num_workers=workers,
             # fork() after MPI has started can crash; forkserver begins from a clean
             # process
@@ -85,8 +86,51 @@ class Loaded:
         self.close = weakref.finalize(self, end, self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches left in the sampler's epoch."""
-        return self.place.put_ahead(self.batches)
+        """Yield the batches left in the sampler's epoch.
+
+        Raises:
+            UnreadableImage: as the data set does, whichever process has met it.
+        """
+        return self.place.put_ahead(map(read, self.batches))
+
+
+class Answers:
+    """A data set that answers with a batch, or with what is wrong with an image of it.
+
+    Raised in a loading process that would arrive as the text of a traceback.
+    """
+
+    def __init__(self, dataset: Dataset):
+        """Hold the data set."""
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.dataset)
+
+    def __getitems__(self, keys: Sequence[Key]) -> Any:
+        """Return the images and labels of ``keys``, or an UnreadableImage."""
+        try:
+            return [self.dataset[key] for key in keys]
+        except UnreadableImage as error:
+            return error
+
+
+def collate(answer: Any) -> Any:
+    """Return the batch of a list of images and labels; an error as it is."""
+    return answer if isinstance(answer, UnreadableImage) else default_collate(answer)
+
+
+def read(answer: Any) -> Batch:
+    """Return a batch, in the process that asked for it.
+
+    Raises:
+        UnreadableImage: the answer is one.
+    """
+    if isinstance(answer, UnreadableImage):
+        raise answer
+    batch: Batch = answer
+    return batch
 
 
 def begin(worker: int) -> None:
@@ -106,7 +150,7 @@ def follow_parent() -> None:
         os._exit(1)
 
 
-def end(batches: DataLoader) -> None:
+def end(batches: DataLoader[Any]) -> None:
     """End the processes of a loader; torch has no public way to."""
     if batches._iterator is not None:
         batches._iterator._shutdown_workers()  # type: ignore[attr-defined]

@@ -6,7 +6,11 @@ from collectives import InvalidArgument
 
 TRAINING = ("torch", "yaml", "jsonargparse")
 IMAGES = ("torch", "PIL")
-EXTRAS = dict.fromkeys(TRAINING, "train") | {"PIL": "data", "sklearn": "demo"}
+EXTRAS = dict.fromkeys(TRAINING, "train") | {
+    "PIL": "data",
+    "sklearn": "demo",
+    "safetensors": "safetensors",
+}
 
 
 def missing(*names: str) -> str | None:

@@ -5,12 +5,20 @@ A phase is (epoch, batch, per_worker): from that epoch of the span on, an update
 microbatches on p ranks are ``k // p`` or one more for each.  More ranks than
 microbatches leave some idle; fewer ranks accumulate.  Mathematically all this is the
 same, as batch normalisation sees a microbatch only.
+
+An epoch has one batch, which its permutation is cut into.  So a phase begins with the
+first epoch of the run that does not begin before it in the span: in a run of another
+length up to an epoch later than the rate, which follows the span at each update.
+``smith2017 --epochs 14`` lowers the rate at epoch 4.67 and doubles the batch at 5.  A
+phase that no epoch of a short run begins in has none.  The plan (`trainer.course`)
+shows the epochs.
 """
 
 from itertools import count, pairwise
 from typing import NamedTuple
 
 from collectives import InvalidArgument
+from trainer import lr
 from trainer.recipe import IMAGENET, Recipe
 
 
@@ -78,6 +86,11 @@ def of(recipe: Recipe, size: int) -> list[Phase]:
 def at(phases: list[Phase], epoch: float) -> Phase:
     """Return the phase that ``epoch`` of the span is in."""
     return [phase for phase in phases if phase.epoch <= epoch][-1]
+
+
+def of_epoch(recipe: Recipe, phases: list[Phase], epoch: int) -> Phase:
+    """Return the phase of a whole epoch of the run."""
+    return at(phases, lr.span_epoch(recipe, epoch=epoch, epochs=recipe.epochs))
 
 
 def share(phase: Phase, size: int) -> Share:

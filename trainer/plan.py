@@ -47,7 +47,7 @@ def _fitted(settings: Settings, size: int, training: int) -> Settings:
     most = training // (size * batch.accumulation)
     if not 1 <= most < batch.per_worker:
         return settings
-    return _with(settings, {"batch.per_worker": most})
+    return _with(settings, chosen={"batch.per_worker": most})
 
 
 def _fit_phases(settings: Settings, size: int, training: int) -> Settings:
@@ -59,7 +59,7 @@ def _fit_phases(settings: Settings, size: int, training: int) -> Settings:
     fitted = phases.scale(
         published, training=training, size=size, group=values.bn.group
     )
-    return _with(settings, _in_phases(values, published, fitted))
+    return _with(settings, **_in_phases(values, published, fitted, by="chosen"))
 
 
 def _for_workers(settings: Settings, workers: int, training: int) -> Settings:
@@ -82,18 +82,22 @@ def _for_workers(settings: Settings, workers: int, training: int) -> Settings:
         )
     if parts == before and values.batch.phases:
         return settings
-    return _with(settings, _in_phases(values, before, parts), given=True)
+    return _with(settings, **_in_phases(values, before, parts, by="given"))
 
 
 def _in_phases(
-    values: Recipe, before: list[Phase], after: list[Phase]
-) -> dict[str, Any]:
-    """Return the fields of phases, with the noise scale's batch as the first one."""
-    fields: dict[str, Any] = {"batch.phases": tuple(map(tuple, after))}
+    values: Recipe, before: list[Phase], after: list[Phase], *, by: str
+) -> dict[str, dict[str, Any]]:
+    """Return the fields of phases, by their provenance.
+
+    The noise scale's batch changes exactly as the first one, whose momentum so stays
+    what it was; it need not be whole.
+    """
+    fields: dict[str, dict[str, Any]] = {by: {"batch.phases": tuple(map(tuple, after))}}
     if values.batch.phases and values.noise_scale.reading != "none":
         reference = values.noise_scale.reference_batch * after[0].batch
-        scaled = max(1, reference // before[0].batch)
-        fields["noise_scale.reference_batch"] = scaled
+        scaled = reference / before[0].batch
+        fields["derived"] = {"noise_scale.reference_batch": scaled}
     return fields
 
 
@@ -108,17 +112,16 @@ def check_algorithms(reduction: Reduction, topology: Topology) -> None:
         next(iter(steps), None)  # the check comes before the first step
 
 
-def _with(
-    settings: Settings, fields: dict[str, Any], *, given: bool = False
-) -> Settings:
-    """Return settings with other values, chosen or ``given``, and stored as well."""
+def _with(settings: Settings, **changes: dict[str, Any]) -> Settings:
+    """Return settings with other values, by their provenance, and stored as well."""
     content = yaml.safe_load(settings.yaml)
-    for path, value in fields.items():
-        group, leaf = path.split(".")
-        content[group][leaf] = json.loads(json.dumps(value))  # YAML knows no tuples
+    for fields in changes.values():
+        for path, value in fields.items():
+            group, leaf = path.split(".")
+            content[group][leaf] = json.loads(json.dumps(value))  # YAML knows no tuples
     return replace(
         settings,
-        recipe=recipe.vary(settings.recipe, **{"given" if given else "chosen": fields}),
+        recipe=recipe.vary(settings.recipe, **changes),
         yaml=yaml.safe_dump(content, sort_keys=False),
     )
 

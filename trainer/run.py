@@ -92,8 +92,10 @@ def launched_rank() -> int:
 
 def execute(run: Any) -> int:
     """Train, and tell the result in one line; return the exit code."""
-    from trainer import loop
+    from trainer import loop, update
+    from trainer.dataset import UnreadableImage
 
+    abort_on_exception(one_line=(UnreadableImage, update.Diverged))
     recorder = run.recorder
     try:
         finished = loop.train(run)

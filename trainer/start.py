@@ -13,6 +13,7 @@ from trainer import (
     agree,
     console,
     dataset,
+    inherit,
     memory,
     output,
     plan,
@@ -24,6 +25,7 @@ from trainer import (
 )
 from trainer.assemble import assemble
 from trainer.cores import use_cores
+from trainer.inherit import Inherited
 from trainer.interrupt import Interrupt
 from trainer.place import Place
 from trainer.record import Recorder
@@ -58,9 +60,7 @@ def prepare(
     memory.keep_freed()
     kind, compiled = settings.recipe.precision, settings.compile
     agree.together(comm, lambda: precision.check(kind, place, compiled=compiled))
-    content = None
-    if settings.resume is not None:
-        content = agree.on_root(comm, lambda: state.find(settings))
+    content, first = agree.on_root(comm, lambda: earlier(settings))
     training, test = agree.together(comm, lambda: supply.load(settings))
     if settings.data_errors == "refuse":
         spot_check.look(comm, [training, test], most=settings.check_images)
@@ -77,9 +77,23 @@ def prepare(
     if content is not None:
         state.restore(run, content)
         recorder.line(f"resumed at epoch {run.epoch}, update {run.step}")
+    elif first is not None:
+        recorder.line(inherit.give(run, first))
     agree.on_root(comm, lambda: output.begin(run, resumed=content is not None))
     run.trace = run.reducer.trace = trace.start(comm, settings.trace)
     return run
+
+
+def earlier(settings: Settings) -> tuple[dict[str, Any] | None, Inherited | None]:
+    """Return the checkpoint to go on from, or else what to begin with, if any.
+
+    Raises:
+        InvalidArgument: it is missing, damaged, or does not fit the settings.
+    """
+    content = None if settings.resume is None else state.find(settings)
+    if content is not None or settings.start_from is None:
+        return content, None
+    return None, inherit.find(settings.start_from, settings.recipe.model)
 
 
 def rehearse(comm: Any, settings: Settings, recorder: Recorder) -> None:

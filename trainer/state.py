@@ -81,7 +81,7 @@ def find(settings: Settings) -> dict[str, Any] | None:
     if path is None:
         return None
     content = checkpoint.read(path)
-    checkpoint.check(content, config(settings))
+    checkpoint.check(path, content, config(settings))
     return content
 
 

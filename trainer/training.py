@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainer import lr, phases
+from trainer import phases
 from trainer.averages import Averages
 from trainer.dataset import Dataset
 from trainer.ema import Ema
@@ -75,6 +75,4 @@ class Training:
     @property
     def phase(self) -> Phase:
         """The phase that this epoch is in."""
-        values = self.settings.recipe
-        at = lr.span_epoch(values, epoch=self.epoch, epochs=values.epochs)
-        return phases.at(self.phases, at)
+        return phases.of_epoch(self.settings.recipe, self.phases, self.epoch)

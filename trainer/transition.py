@@ -1,7 +1,7 @@
 """The weight of SGD in RMSprop warm-up: a pure function of the epoch.
 
 T. Akiba, S. Suzuki, K. Fukuda: Extremely large minibatch SGD: training ResNet-50 on
-ImageNet in 15 minutes.  arXiv:1711.04325, section 2.
+ImageNet in 15 minutes.  arXiv:1711.04325.
 """
 
 from math import exp

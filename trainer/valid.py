@@ -26,6 +26,7 @@ def check(settings: Any) -> None:
     check_each(settings)
     check_gpu(settings)
     check_files(settings)
+    check_start(settings)
     check_images(settings)
     check_model(settings.recipe)
     check_epochs(settings.recipe)
@@ -79,6 +80,16 @@ def check_files(settings: Any) -> None:
                 f"{flag}: is for image files, but the data is {settings.data}; add "
                 f"--data imagefolder, or leave out {flag}"
             )
+
+
+def check_start(settings: Any) -> None:
+    """Refuse to begin with the weights of one run and to go on with another."""
+    if settings.start_from is not None and settings.resume not in (None, "auto"):
+        raise InvalidArgument(
+            f"--start-from: got {settings.start_from} with --resume {settings.resume}, "
+            "which goes on with its own weights; leave out one of them, or use "
+            "--resume auto, which takes over as soon as the output has a checkpoint"
+        )
 
 
 def check_images(settings: Any) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import files
-from bench.command import WrongUsage
+from collectives import InvalidArgument
 
 from .task import CALIBRATION, DATA_SEED, NOISE, Size
 from .train import Outcome
@@ -50,18 +50,18 @@ def read(path: str) -> Record:
     """Read what `write` wrote.
 
     Raises:
-        WrongUsage: it cannot be read, or was not written by this study.
+        InvalidArgument: it cannot be read, or was not written by this study.
     """
     cure = "expected a file that `python -m bench.largebatch --json` writes"
     found = files.parsed(path, cure)
     if not isinstance(found, dict) or set(found) != set(PARTS):
-        raise WrongUsage(f"{path!r} is not {{{', '.join(PARTS)}}}; {cure}")
+        raise InvalidArgument(f"{path!r} is not {{{', '.join(PARTS)}}}; {cure}")
     if not fits(found["size"], SIZE):
-        raise WrongUsage(f"{path!r}: size has other fields; {cure}")
+        raise InvalidArgument(f"{path!r}: size has other fields; {cure}")
     for name in ("tuning", "rows"):
         rows = found[name]
         if not (isinstance(rows, list) and all(fits(row, KNOWN) for row in rows)):
-            raise WrongUsage(f"{path!r}: {name} has other fields; {cure}")
+            raise InvalidArgument(f"{path!r}: {name} has other fields; {cure}")
         found[name] = [Outcome(**row) for row in rows]
     return Record(**found)
 
@@ -75,13 +75,13 @@ def resume(path: str, meta: dict[str, Any], size: Size) -> Record:
     """Return the record to go on from: the file's, or an empty one where none is.
 
     Raises:
-        WrongUsage: the file is of another size or task, whose runs do not compare.
+        InvalidArgument: the file is of another size or task, whose runs do not compare.
     """
     if not Path(path).exists():
         return Record(meta, size.describe())
     old = read(path)
     if old.size != size.describe() or old.task != TASK:
-        raise WrongUsage(
+        raise InvalidArgument(
             f"--json {path}: it holds a study of size {old.size.get('name')!r} and of "
             f"task {old.task}, expected {size.name!r} and {TASK}; name another file"
         )

@@ -16,13 +16,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from .. import aware, pingpong
 from ..abort import abort_on_exception
 from ..errors import CollectiveError, InvalidArgument, Stalled
 from ..once import on_rank_0
 from ..topology import Topology
+from ..usage import Parser
 from . import advice, contained, diagnosis
 from .contained import Outcome
 from .diagnosis import Speed
@@ -30,18 +31,6 @@ from .findings import Findings, gather
 
 SHORT = 8  # bytes
 IDLE_S = 0.01  # a rank that waits leaves its core to the probe
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that raises, so that rank 0 may speak for all."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the message.
-
-        Raises:
-            InvalidArgument: always.
-        """
-        raise InvalidArgument(message)
 
 
 def main(arguments: list[str] | None = None) -> int:

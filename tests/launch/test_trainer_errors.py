@@ -33,6 +33,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
         (["--model.blocks", "[]"], ["--model.blocks: got []", "at least 1"]),
         (["--images.crop", "none"], ["--images.crop: changes nothing", "images.size"]),
         (["--resume", "missing"], ["no checkpoint at missing"]),
+        (["--start-from", "missing"], ["--start-from", "no checkpoint at missing"]),
         (["--precision", "int8"], ["int8", "float32, bfloat16, float16"]),
         (["--data-errors", "skip"], ["image files", "leave out --data-errors"]),
         (["--share-gpu"], ["--share-gpu", "add --device cuda"]),
@@ -107,18 +108,17 @@ def test_an_algorithm_that_these_nodes_cannot_run_is_a_mistake(
     assert "choose split_rail" in output and not (tmp_path / "out").exists()
 
 
-def make_folder(root, *, damaged):
+def make_folder(root, damaged):
     for part, count in {"train": 8, "val": 2}.items():
         (root / part / "thing").mkdir(parents=True)
         for i in range(count):
             pixels = np.full((40, 40, 3), 20 * i, np.uint8)
             Image.fromarray(pixels).save(root / part / "thing" / f"{i}.jpg")
-    if damaged:
-        (root / "train" / "thing" / "5.jpg").write_bytes(b"no JPEG")
+    (root / damaged).write_bytes(b"no JPEG")
 
 
-def train_on_damage(mpiexec, folder, *flags):
-    make_folder(folder / "images", damaged=True)
+def train_on_damage(mpiexec, folder, *flags, damaged="train/thing/5.jpg"):
+    make_folder(folder / "images", damaged)
     data = ["--data", "imagefolder", "--data-dir", folder / "images"]
     sizes = [*TINY, "--batch.per_worker", "1", "--output", folder / "out"]
     return [mpiexec, "-n", "2", *TRAIN, *data, *sizes, *flags]
@@ -143,11 +143,45 @@ def test_unreadable_images_are_skipped_and_counted(launch, mpiexec, tmp_path):
     assert [count for count in counts if count is not None] == [1]
 
 
+@pytest.mark.parametrize(
+    ("damaged", "rank", "workers"),
+    [
+        ("train/thing/5.jpg", "rank 1", 0),
+        ("train/thing/5.jpg", "rank 1", 1),
+        ("val/thing/0.jpg", "rank 0", 1),
+        ("val/thing/1.jpg", "rank 1", 0),
+    ],
+)
+def test_an_unreadable_image_in_a_run_ends_all_ranks_with_one_line(
+    launch, mpiexec, tmp_path, damaged, rank, workers
+):
+    late = ["--check-images", "0", "--epochs", "1", "--workers", workers]
+    command = train_on_damage(mpiexec, tmp_path, *late, damaged=damaged)
+    code, output = launch(command, timeout_s=60, **ONE_THREAD)
+    assert code == 1 and "Traceback" not in output, output
+    (line,) = [line for line in output.splitlines() if damaged in line]
+    assert line.startswith(f"{rank} of 2: data imagefolder: "), output
+    assert "no image of a known format; replace the file, or use --data-errors" in line
+    told = (tmp_path / "out" / "metrics.jsonl").read_text("utf-8").splitlines()
+    assert "eval" not in [json.loads(line)["event"] for line in told]
+
+
 def test_an_exception_on_one_rank_ends_the_job_with_one_traceback(
     launch, mpiexec, tmp_path
 ):
-    command = train_on_damage(mpiexec, tmp_path, "--check-images", "0")
+    program = (
+        "import sys\n"
+        "from trainer import evaluate, run\n"
+        "measure = evaluate.measure\n"
+        "def fail(model, batches, comm, *rest, **more):\n"
+        "    if comm.rank == 1: raise LookupError('the dog ate it')\n"
+        "    return measure(model, batches, comm, *rest, **more)\n"
+        "evaluate.measure = fail\n"
+        "sys.exit(run.main())\n"
+    )
+    flags = [*TINY, "--max-steps", "1", "--output", tmp_path / "out"]
+    command = [mpiexec, "-n", "2", sys.executable, "-c", program, *flags]
     code, output = launch(command, timeout_s=40, **ONE_THREAD)
     assert code == 1, output
     assert output.count("Traceback (most recent call last)") == 1, output
-    assert "of 2: Traceback" in output and "5.jpg" in output
+    assert "rank 1 of 2: Traceback" in output and "the dog ate it" in output

@@ -163,6 +163,7 @@ def test_another_model_may_not_continue(launch, mpiexec, uninterrupted):
     _, output, _ = uninterrupted
     code, text = run(launch, mpiexec, output, "--resume", "auto", "--model.width", "8")
     assert code == 2 and "--model.width 4 there, 8 here" in text
+    assert text.endswith(f"give --config {output / 'config.yaml'}\n"), text
 
 
 @pytest.mark.parametrize("ranks", [1, 3])

@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip("torch")
 
 from bench import compare, training
-from bench.command import WrongUsage
 from bench.compare_options import Options
+from collectives import InvalidArgument
 from trainer import update
 from trainer.data import synthetic
 from trainer.place import Place
@@ -70,7 +70,7 @@ def test_blocks_are_timed_where_a_gpu_works_ahead(mpi, monkeypatch):
 
 
 def test_another_kind_of_ddp_than_the_devices_is_refused(mpi):
-    with pytest.raises(WrongUsage, match="ddp-nccl: not on cpu; take ddp-gloo"):
+    with pytest.raises(InvalidArgument, match="ddp-nccl: not on cpu; take ddp-gloo"):
         compare.run(Options(("ddp-nccl",), **SMALL), mpi.COMM_WORLD)
 
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from bench import data
-from bench.command import WrongUsage
 from bench.data_options import parse
+from collectives import InvalidArgument
 
 SMALL = "--workers 0 --sizes 48,16 --images 4 --batch 2 --rounds 1 --decoders pillow"
 
@@ -30,6 +30,7 @@ def test_without_pillow_there_is_no_ratio():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ("--no-such-flag", "--no-such-flag .python -m bench.data --help tells more"),
         ("--workers 1,x", "expected numbers from 0 on"),
         ("--sizes 0", "expected numbers from 1 on"),
         ("--sizes 257", "--sizes: got 257, expected 256 or less"),
@@ -40,7 +41,7 @@ def test_without_pillow_there_is_no_ratio():
     ],
 )
 def test_what_cannot_be_obeyed_is_refused(arguments, words, capsys):
-    with pytest.raises(WrongUsage, match=words):
+    with pytest.raises(InvalidArgument, match=words):
         parse(arguments.split())
     assert data.main(arguments.split()) == 2
     assert capsys.readouterr().err.count("\n") == 1

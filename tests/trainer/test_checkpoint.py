@@ -66,19 +66,30 @@ def test_another_schema_is_refused(tmp_path):
         checkpoint.read(path)
 
 
-def test_another_model_is_refused_with_the_difference():
+def test_another_model_is_refused_with_the_difference(tmp_path):
+    path = tmp_path / "checkpoint-0001-00000000.pt"
     stored = {"config": {**CONFIG, "model.width": 32}}
     with pytest.raises(InvalidArgument, match="--model.width 32 there, 64 here"):
-        checkpoint.check(stored, CONFIG)
-    checkpoint.check({"config": {**CONFIG, "epochs": 9}}, CONFIG)
+        checkpoint.check(path, stored, CONFIG)
+    checkpoint.check(path, {"config": {**CONFIG, "epochs": 9}}, CONFIG)
 
 
 @pytest.mark.parametrize(("field", "value"), [("seed", 2), ("data", "synthetic")])
-def test_another_seed_or_data_set_is_refused_naming_both(field, value):
+def test_another_seed_or_data_set_is_refused_naming_both(tmp_path, field, value):
     stored = {"config": {**CONFIG, field: value}}
     both = f"--{field} {value} there, {CONFIG[field]} here"
     with pytest.raises(InvalidArgument, match=both):
-        checkpoint.check(stored, CONFIG)
+        checkpoint.check(tmp_path / "checkpoint.pt", stored, CONFIG)
+
+
+def test_the_settings_to_go_on_with_are_named_where_they_are(tmp_path):
+    path, kept = tmp_path / "checkpoint-0001-00000000.pt", tmp_path / "config.yaml"
+    stored = {"config": {**CONFIG, "seed": 2}}
+    for cure in ["its values", f"--config {kept}"]:
+        with pytest.raises(InvalidArgument) as caught:
+            checkpoint.check(path, stored, CONFIG)
+        assert str(caught.value).endswith(f"or instead of these give {cure}")
+        kept.write_text("seed: 2\n", "utf-8")
 
 
 def test_what_an_earlier_run_has_left_is_set_aside(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from trainer import loader
+from trainer.dataset import UnreadableImage
 from trainer.place import Place
 from trainer.sampler import Sampler
 
@@ -30,6 +31,15 @@ class Numbers:
     """Images whose label is their number."""
 
     def __getitem__(self, key):
+        return torch.zeros(3, 2, 2), key[1]
+
+
+class Damaged:
+    """Images of which one cannot be read."""
+
+    def __getitem__(self, key):
+        if key[1] == 5:
+            raise UnreadableImage("5.jpg is no image")
         return torch.zeros(3, 2, 2), key[1]
 
 
@@ -53,6 +63,13 @@ def test_processes_end_with_their_loader(started):
     assert len(started()) == 2
     del begun, batches
     assert not started()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_is_told_as_the_data_set_does(workers):
+    with pytest.raises(UnreadableImage) as caught:
+        list(load(Damaged(), workers=workers))
+    assert str(caught.value) == "5.jpg is no image"
 
 
 def test_processes_end_when_asked_to(started):

@@ -31,6 +31,15 @@ def test_the_rate_is_proportional_to_the_batch(power):
     assert rate == pytest.approx(published[power], rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("batch", "rate"), [(2, 0.0025), (4, 0.005), (8, 0.01), (16, 0.02)]
+)
+def test_detection_by_goyal_et_al_has_one_rate_for_each_image(batch, rate):
+    found = lr.scaled(0.02, batch=batch, reference_batch=16)
+    assert found == pytest.approx(rate, rel=1e-6)
+    assert found / batch == pytest.approx(0.00125, rel=1e-6)
+
+
 @pytest.mark.parametrize("batch", [32, 64, 256])
 def test_no_warm_up_up_to_the_reference_batch(batch):
     start = lr.rate(GOYAL, batch=batch, epoch=0)
@@ -74,26 +83,38 @@ def rate(name, epoch, batch=None):
     return lr.rate(chosen, batch=batch or chosen.lr.reference_batch, epoch=epoch)
 
 
-PUBLISHED = {  # recipe: (epoch, rate); to the digits that are printed
-    "akiba2017": [(0, 6.4), (39.99, 6.4), (40, 0.96), (70, 0.128), (85, 0.0128)],
+EXACT = {  # recipe: (epoch, rate)
+    "he2016": [
+        (0, 0.1), (29.99, 0.1), (30, 0.01), (60, 0.001), (80, 1e-4), (89.99, 1e-4),
+    ],
+    "akiba2017": [
+        (0, 6.4), (39.99, 6.4), (40, 0.96), (69.99, 0.96), (70, 0.128), (85, 0.0128),
+    ],
     "smith2017": [
         (0, 0.1), (5, 3.2), (29.99, 3.2), (30, 0.64), (60, 0.064), (80, 0.0064),
     ],
-    "mikami2018_exp1": [
-        (0, 1e-5), (1, 1.00001), (10, 10.000007), (17, 17.000005), (34, 34),
-        (45, 21.9547), (60, 9.75765), (75, 2.43941), (89, 0.010842), (90, 0),
-    ],
-    "mikami2018_exp2": [
-        (0, 0.2), (1, 5.96), (2.5, 14.6), (5, 25.8673), (10, 22.9136),
-        (29.999999, 12.8889), (30, 22.2222), (45, 12.5), (60, 5.5556), (75, 1.3889),
-        (89, 0.006173), (90, 0),
-    ],
+    "mikami2018_exp1": [(0, 1e-5), (34, 34), (90, 0)],
+    "mikami2018_exp2": [(0, 0.2), (1, 5.96), (2.5, 14.6), (45, 12.5), (90, 0)],
     "ffcv_rn50": [(0, 0), (1, 0.85), (2, 1.7), (9, 0.85), (16, 0)],
 }  # fmt: skip
-PUBLISHED["mikami2018_exp4"] = PUBLISHED["mikami2018_exp1"]
-PUBLISHED["mikami2018_exp3"] = PUBLISHED["mikami2018_exp2"]
-BATCH = {"akiba2017": 32768, "smith2017": 8192}
+PRINTED = {  # recipe: (epoch, rate as printed)
+    "mikami2018_exp1": [
+        (1, "1.00001"), (10, "10.000007"), (17, "17.000005"), (45, "21.9547"),
+        (60, "9.75765"), (75, "2.43941"), (89, "0.010842"),
+    ],
+    "mikami2018_exp2": [
+        (5, "25.8673"), (10, "22.9136"), (29.999999, "12.8889"), (30, "22.2222"),
+        (60, "5.5556"), (75, "1.3889"), (89, "0.006173"),
+    ],
+}  # fmt: skip
+for table in (EXACT, PRINTED):
+    table["mikami2018_exp4"] = table["mikami2018_exp1"]
+    table["mikami2018_exp3"] = table["mikami2018_exp2"]
+BATCH = {"akiba2017": 32768, "smith2017": 8192, "nesterov_32k": 32768}
 FORMULAS = {
+    "mikami2018_reference": lambda e: (
+        2.5 + 26.5 * e / 5 if e < 5 else 29 * (1 - e / 90) ** 2
+    ),
     "mikami2018_exp1": lambda e: (
         1e-5 + (34 - 1e-5) * e / 34 if e < 34 else 34 * (1 - (e - 34) / 56) ** 2
     ),
@@ -111,32 +132,58 @@ FORMULAS = {
     "jia2018": lambda e: (
         35 * e / 34 if e < 34 else 1e-4 + (35 - 1e-4) * (1 - (e - 34) / 56) ** 2
     ),
-    "nvidia_rn50_v15": lambda e: 0.256 * (1 + cos(pi * (e - 5) / 85)) / 2,
+    "nesterov_32k": lambda e: (
+        0.05 + 6.35 * e / 10 if e < 10 else 6.4 * (1 - (e - 10) / 80) ** 2
+    ),
+    "nvidia_rn50_v15": lambda e: 0.256 * (1 + cos(pi * max(0, e - 5) / 85)) / 2,
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "epoch", "expected"),
-    [(name, *point) for name in PUBLISHED for point in PUBLISHED[name]],
-)
+def points(table):
+    return [(name, *point) for name in table for point in table[name]]
+
+
+def assert_printed(found, printed):
+    """Compare to the digits that are printed."""
+    assert f"{found:.{len(printed.partition('.')[2])}f}" == printed
+
+
+@pytest.mark.parametrize(("name", "epoch", "expected"), points(EXACT))
 def test_recipes_have_the_published_rates(name, epoch, expected):
     found = rate(name, epoch, BATCH.get(name))
-    assert float(f"{found:.6g}") == pytest.approx(expected, rel=5e-5, abs=5e-7)
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "epoch", "printed"), points(PRINTED))
+def test_recipes_have_the_rates_that_are_printed_rounded(name, epoch, printed):
+    assert_printed(rate(name, epoch), printed)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-@pytest.mark.parametrize("epoch", [5.5, 12, 20.25, 29.99, 30, 34, 44.5, 75, 89])
+@pytest.mark.parametrize("epoch", [2.5, 5.5, 12, 20.25, 29.99, 30, 34, 44.5, 75, 89])
 def test_recipes_follow_their_formulas(name, epoch):
-    assert rate(name, epoch) == pytest.approx(FORMULAS[name](epoch), rel=1e-6)
+    found = rate(name, epoch, BATCH.get(name))
+    assert found == pytest.approx(FORMULAS[name](epoch), rel=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("step", "expected"),
-    [(0, 0.1), (223, 2.45), (445, 4.78946), (446, 4.53373), (4020, 2.4), (8040, 0)],
-)
-def test_codreanu_counts_the_iterations_of_the_whole_run(step, expected):
-    found = rate("codreanu2017", step * 14336 / IMAGENET)
-    assert found == pytest.approx(expected, rel=2e-6, abs=1e-9)
+    ("step", "printed"),
+    [
+        (0, "0.1"), (223, "2.45"), (445, "4.78946"), (446, "4.53373"), (4020, "2.4"),
+        (8040, "0.0"),
+    ],
+)  # fmt: skip
+def test_codreanu_counts_the_iterations_of_the_whole_run(step, printed):
+    assert_printed(rate("codreanu2017", step * 14336 / IMAGENET), printed)
+
+
+@pytest.mark.parametrize(("name", "top"), [("", 4.8), (":11520", 4.5)])
+@pytest.mark.parametrize("step", [0, 1, 223, 445, 446, 447, 4020, 8039])
+def test_codreanu_s_rates_follow_their_formula(name, top, step):
+    climbing = 0.1 + (top - 0.1) * step / 446
+    expected = climbing if step < 446 else top * (1 - step / 8040)
+    found = rate(f"codreanu2017{name}", step * 14336 / IMAGENET)
+    assert found == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("step", [0, 1, 100, 401])
@@ -145,17 +192,36 @@ def test_codreanu_collapses_by_a_square(step):
     assert found == pytest.approx(0.254 * (1 - step / 402) ** 2, rel=1e-6)
 
 
+TENSORFLOW = {  # recipe: images, peak, epochs of warm-up
+    "tf_tpu_lars_32k": (32768, 34, 12),
+    "ying2018_32k": (32768, 34, 12),
+    "ying2018_64k": (65536, 35, 34),
+}
+
+
 @pytest.mark.parametrize(
-    ("step", "expected"),
+    ("step", "printed"),
     [
-        (100, 7.24673), (469, 33.98715), (470, 33.97771), (1000, 23.1919),
-        (2000, 8.43332), (3000, 0.984593), (3518, 0.000104),
+        (100, "7.24673"), (469, "33.98715"), (470, "33.97771"), (1000, "23.1919"),
+        (2000, "8.43332"), (3000, "0.984593"), (3518, "0.000104"),
     ],
 )  # fmt: skip
-def test_tensorflow_counts_whole_updates(step, expected):
+def test_tensorflow_counts_whole_updates(step, printed):
     for name in ("tf_tpu_lars_32k", "ying2018_32k"):
-        found = rate(name, step * 32768 / IMAGENET)
-        assert found == pytest.approx(expected, rel=5e-6, abs=5e-7)
+        assert_printed(rate(name, step * 32768 / IMAGENET), printed)
+
+
+@pytest.mark.parametrize("name", TENSORFLOW)
+@pytest.mark.parametrize("step", [1, 100, 469, 470, 664, 665, 1000, 1759])
+def test_tensorflow_s_rates_follow_their_formula(name, step):
+    batch, top, epochs = TENSORFLOW[name]
+    warm, last = (int(part * IMAGENET / batch) for part in (epochs, 90))
+    expected = top * step * batch / IMAGENET / epochs
+    if step > warm:
+        left = 1 - (step - warm) / (last - warm + 1)
+        expected = 1e-4 + (top - 1e-4) * left**2
+    found = rate(name, step * batch / IMAGENET)
+    assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_tensorflow_s_updates_have_the_published_corners():

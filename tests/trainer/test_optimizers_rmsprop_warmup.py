@@ -38,6 +38,15 @@ def test_the_weight_of_sgd_is_known(epoch, value):
     assert a_sgd(epoch, **PAPER) == pytest.approx(value, rel=5e-6)
 
 
+@pytest.mark.parametrize("epoch", [0, 1, 5, 9, 9.99, 10, 11, 11.25, 12, 12.49, 13])
+@pytest.mark.parametrize(("as_printed", "slope"), [(False, 1), (True, 2)])
+def test_the_weight_of_sgd_follows_its_formula(epoch, as_printed, slope):
+    x = (epoch - 10) / 5
+    value = 0.5 * exp(2 * x) if x < 0 else min(1.0, 0.5 + slope * x)
+    found = a_sgd(epoch, **PAPER, as_printed=as_printed)
+    assert found == pytest.approx(value, rel=1e-6)
+
+
 @pytest.mark.parametrize(("epoch", "value"), PRINTED.items())
 def test_the_printed_weight_is_an_option_that_ends_at_one(epoch, value):
     assert a_sgd(epoch, **PAPER, as_printed=True) == pytest.approx(value, rel=5e-6)

@@ -37,6 +37,12 @@ def test_the_images_command_names_the_extra_too(package, extra):
     assert f"[{extra}]" in errors
 
 
+def test_the_export_names_the_extra_too():
+    code, output, errors = run_without("torch", "trainer.export", "run", "out")
+    cure = "torch is not installed; pip install 'mpi-collectives[train]'"
+    assert (code, output, errors) == (2, "", f"trainer.export: {cure}\n")
+
+
 @pytest.mark.parametrize("package", packages.TRAINING)
 def test_recipes_are_shown_without_the_packages_of_training(package):
     code, output, errors = run_without(package, "trainer.recipes")

@@ -132,16 +132,5 @@ def test_where_it_can_a_small_data_set_keeps_the_updates_of_an_epoch():
         assert training // small.batch == pytest.approx(IMAGENET // large.batch, abs=1)
 
 
-@pytest.mark.parametrize(
-    ("batch", "updates"),
-    [
-        (64, 20018), (128, 10009), (256, 5004), (512, 2502), (1024, 1251), (2048, 625),
-        (4096, 312), (8192, 156), (16384, 78), (32768, 39), (65536, 19),
-    ],
-)  # fmt: skip
-def test_imagenet_has_the_published_whole_updates_of_an_epoch(batch, updates):
-    assert IMAGENET // batch == updates
-
-
 def test_doctests():
     assert doctest.testmod(phases).failed == 0

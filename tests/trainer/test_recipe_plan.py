@@ -91,15 +91,20 @@ def test_phases_that_are_lowered_keep_momentum_and_are_told_as_chosen(tmp_path):
     ((_, batch, per_worker), _) = fitted.recipe.batch.phases
     assert (batch, per_worker) == (64, 16)
     assert fitted.recipe.sources["batch.phases"] == "chosen"
-    assert fitted.recipe.noise_scale.reference_batch == 32768 * 64 // 55296
-    part = phases.of(fitted.recipe, 2)[0]
-    assert course.momentum(fitted.recipe, part) == pytest.approx(0.9407, abs=0.002)
+    assert fitted.recipe.sources["noise_scale.reference_batch"] == "derived"
+    published = course.momentum(settings.recipe, phases.of(settings.recipe, 2)[0])
+    assert published == pytest.approx(0.940741, abs=5e-7)
+    for part in phases.of(fitted.recipe, 2):
+        found = course.momentum(fitted.recipe, part)
+        assert found == pytest.approx(published, abs=1e-9)
     assert "29 * sqrt(64 / 55296) = 0.9866" in "\n".join(
         plan.headline(fitted, Topology.sized([2]), 1437)
     )
     path = tmp_path / "config.yaml"
     path.write_text(fitted.yaml, "utf-8")
-    assert parse(["--config", str(path)]).recipe.batch == fitted.recipe.batch
+    again = parse(["--config", str(path)]).recipe
+    assert again.batch == fitted.recipe.batch
+    assert again.noise_scale == fitted.recipe.noise_scale
 
 
 def test_phases_that_fit_or_were_given_are_left(tmp_path):

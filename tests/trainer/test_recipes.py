@@ -16,7 +16,8 @@ ALL = (
 MIKAMI = [name for name in ALL if name.startswith("mikami2018")]
 
 UNCONFIRMED = {
-    "he2016": "lr.drops images.min_area images.flip images.resize",
+    "he2016": "lr.drops images.min_area images.flip images.resize optimizer.decay_bn "
+    "optimizer.decay_fc_bias model.zero_gamma",
     "goyal2017": "model.fan_mode",
     "akiba2017": "optimizer.weight_decay",
     "smith2017": "batch.phases lr.factors",
@@ -27,7 +28,11 @@ UNCONFIRMED = {
     "ying2018_64k": "optimizer.lr lr.warmup_epochs optimizer.weight_decay bn.group "
     "reduction.algorithm",
     "codreanu2017:11520": "optimizer.lr",
-    "you2017_32k": "batch.phases batch.per_worker",
+    "codreanu2017": "model.zero_gamma",
+    "you2017_16k": "lars.coefficient lr.reference_batch lr.origin",
+    "you2017_32k": "lars.coefficient batch.phases batch.per_worker",
+    "tf_tpu_lars_32k": "optimizer.form batch.phases batch.per_worker",
+    "mlperf_lars": "batch.phases batch.per_worker label_smoothing",
 } | dict.fromkeys(
     MIKAMI,
     "optimizer.weight_decay loss_scale images.resize lars.coefficient model.fan_mode "
@@ -37,17 +42,35 @@ UNCONFIRMED["mikami2018_exp2"] += " label_smoothing noise_scale.reading"
 UNCONFIRMED["mikami2018_exp3"] += " label_smoothing noise_scale.reading"
 UNCONFIRMED["mikami2018_exp4"] += " label_smoothing"
 
+CODE = {
+    "goyal2017": "images.crop images.min_area images.filter images.resize",
+    "codreanu2017": "images.filter images.normalise optimizer.form bn.decay",
+    "you2017_16k:90_epochs": "optimizer.lr lr.warmup_epochs lars.coefficient lars.eps",
+    "tf_tpu_lars_32k": "images.filter images.test_crop lars.skip lr.reference_batch",
+    "ying2018_32k": "images.min_area images.filter label_smoothing bn.eps",
+    "mlperf_lars": "images.min_area images.normalise lr.reference_batch optimizer.lr",
+}
+PAPER = {
+    "goyal2017": "images.normalise images.flip optimizer.nesterov lr.warmup_epochs",
+    "akiba2017": "images.crop images.min_area rmsprop.lr lr.factors reduction.wire",
+    "mikami2018_exp2": "lr.warmup_start lr.jumps lars.eps bn.evaluate",
+}
+
 SGD = {"optimizer.kind": "sgd", "optimizer.momentum": 0.9, "label_smoothing": 0.0}
 LARS = {"optimizer.kind": "lars", "lars.coefficient": 0.001, "lr.shape": "poly"}
 EXPECTED = {
     "he2016": SGD | {"model.stride": "v1", "optimizer.weight_decay": 1e-4},
-    "goyal2017": SGD | {"optimizer.nesterov": True, "optimizer.decay_bn": False},
+    "goyal2017": SGD
+    | {"optimizer.nesterov": True, "optimizer.decay_bn": False}
+    | {"images.normalise": "deviation", "images.filter": "bicubic"},
     "codreanu2017": SGD
     | {
         "optimizer.weight_decay": 5e-5,
         "optimizer.form": "corrected_in_warmup",
         "bn.decay": 0.95,
         "model.stride": "v1.5",
+        "images.filter": "bicubic",
+        "images.normalise": "caffe",
     },
     "you2017_16k": LARS | {"model.stride": "v1", "optimizer.weight_decay": 5e-4},
     "you2017_32k": LARS | {"optimizer.lr": 40.0, "epochs": 100},
@@ -65,7 +88,10 @@ EXPECTED = {
     | {"reduction.algorithm": "ring", "reduction.small_algorithm": "hierarchical"},
     "ying2018_32k": LARS
     | {"precision": "bfloat16", "label_smoothing": 0.1}
+    | {"images.filter": "bicubic", "images.test_crop": "fraction"}
     | {"reduction.algorithm": "crossed_torus2d", "reduction.wire": None},
+    "mlperf_lars": LARS
+    | {"images.min_area": 0.05, "images.normalise": "mean", "images.resize": 256},
     "tf_tpu_lars_32k": LARS
     | {
         "optimizer.form": "u",
@@ -73,6 +99,10 @@ EXPECTED = {
         "lars.decay_in": "loss",
         "optimizer.decay_fc_bias": True,
         "label_smoothing": 0.1,
+        "images.filter": "bicubic",
+        "images.test_crop": "fraction",  # 224 / 256 of the short side
+        "images.size": 224,
+        "images.resize": 256,
     },
     "nvidia_rn50_v15": {
         "optimizer.lr": 0.256,
@@ -114,6 +144,18 @@ def test_what_is_not_confirmed_is_chosen_by_us(name):
         assert sources[path] == "chosen", path
 
 
+@pytest.mark.parametrize(
+    ("name", "source", "paths"),
+    [(name, "code", CODE[name]) for name in CODE]
+    + [(name, "paper", PAPER[name]) for name in PAPER],
+)
+def test_what_was_read_names_where(name, source, paths):
+    sources = recipe.load(name).sources
+    assert {path: sources[path] for path in paths.split()} == dict.fromkeys(
+        paths.split(), source
+    )
+
+
 def test_of_the_untried_counter_baseline_every_value_is_chosen():
     assert set(recipe.load("nesterov_32k").sources.values()) == {"chosen"}
 
@@ -131,12 +173,34 @@ def test_mikami_s_experiments_differ_in_decay_and_smoothing(name, decay, smoothi
     assert (values.optimizer.weight_decay, values.label_smoothing) == (decay, smoothing)
 
 
-@pytest.mark.parametrize("row", mlperf_lars.ROWS, ids=lambda row: str(row.batch))
-def test_mlperf_s_rows_divide_into_spans(row):
-    values = recipe.load(f"mlperf_lars:{row.batch}")
-    ((_, batch, per_worker),) = values.batch.phases
-    assert (batch, per_worker) == (row.batch, row.span) and batch % per_worker == 0
-    assert values.optimizer.momentum == row.momentum
+MLPERF = [  # images, rate, warm-up, momentum, decay, updates after it, span, epochs
+    (1632, 7.4, 2, 0.9, 5e-5, 27476, 204, "33-37"),
+    (3264, 10.5, 2, 0.9, 5e-5, 14523, 204, "34-37"),
+    (4096, 10, 5, 0.9, 2e-4, 13137, 64, "39-42"),
+    (8192, 17, 5, 0.9, 2e-4, 6095, 64, "41-44"),
+    (13056, 12.8, 9, 0.9, 2.5e-5, 4710, 204, "44-46"),
+    (32768, 21.2, 16, 0.94, 2.5e-5, 2267, 128, "55-57"),
+    (49152, 19.405, 24, 0.951807, 1e-4, 1846, 256, "67-69"),
+    (58880, 23.246, 29, 0.951807, 1e-4, 1785, 230, "78-81"),
+    (65536, 24.699, 31, 0.951807, 1e-4, 1133, 128, "83-86"),
+    (67840, 24.699, 31, 0.951807, 1e-4, 1133, 424, "85-87"),
+]
+
+
+def test_mlperf_s_rows_are_the_published_ones():
+    assert list(mlperf_lars.ROWS) == MLPERF
+
+
+@pytest.mark.parametrize("row", MLPERF, ids=lambda row: str(row[0]))
+def test_mlperf_s_recipes_have_the_values_of_their_rows(row):
+    batch, rate, warmup, momentum, decay, updates, span, epochs = row
+    values = recipe.load(f"mlperf_lars:{batch}")
+    optimizer, shape = values.optimizer, values.lr
+    assert (optimizer.lr, optimizer.momentum) == (rate, momentum)
+    assert (optimizer.weight_decay, shape.warmup_epochs) == (decay, warmup)
+    assert (shape.span_epochs - warmup) * IMAGENET / batch == pytest.approx(updates)
+    assert values.batch.phases == ((0.0, batch, span),) and batch % span == 0
+    assert epochs in values.published.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +230,33 @@ def test_figures_that_mislead_have_a_footnote(name, words):
     assert any(words in note for note in recipe.load(name).published.notes)
 
 
+@pytest.mark.parametrize(
+    ("name", "top1", "seconds"),
+    [
+        ("you2017_16k:90_epochs", "73.36", None),
+        ("you2017_32k:90_epochs", "72.26", None),
+        ("codreanu2017", "75.6", 3600), ("codreanu2017:collapse", "76.1", None),
+        ("codreanu2017:11520", "75.0", 3720), ("mikami2018_reference", "75.40", 505),
+        ("mikami2018_exp1", "75.03", 224), ("mikami2018_exp3", "74.62", 115),
+    ],
+)  # fmt: skip
+def test_variants_have_the_figures_of_their_own_runs(name, top1, seconds):
+    known = recipe.load(name).published
+    assert (known.top1, known.seconds) == (top1, seconds)
+
+
+@pytest.mark.parametrize(
+    ("name", "percent"),
+    [
+        ("reference", "84.75"), ("exp1", ""), ("exp2", "74.08"), ("exp3", "74.08"),
+        ("exp4", "73.44"),
+    ],
+)  # fmt: skip
+def test_an_efficiency_is_told_where_it_was_measured(name, percent):
+    told = recipe.load(f"mikami2018_{name}").published.baseline
+    assert told == (f"one node of 4: {percent} %" if percent else "")
+
+
 def test_smoothing_by_a_tenth_leaves_0_9001_to_the_true_class():
     torch = pytest.importorskip("torch")
     entropy = torch.nn.functional.cross_entropy
@@ -185,6 +276,15 @@ def test_the_table_shows_every_recipe(capsys):
     row = next(row for row in rows if row.startswith("mikami2018_exp4"))
     for words in ("34K,68K,85K,119K", "2176 x 16", "34", "0.0001/0/16,32", "129 s"):
         assert words in row
+
+
+def test_figures_with_a_footnote_are_marked_in_the_table():
+    lines = command.table()
+    for name in ALL:
+        notes = recipe.load(name).published.notes
+        row = next(line for line in lines if line.split()[0] == name)
+        assert row.endswith(" *") == bool(notes)
+        assert all(f"* {name}: {note}" in lines for note in notes)
 
 
 def test_one_recipe_shows_the_source_of_each_value(capsys):

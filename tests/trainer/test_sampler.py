@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from collectives import InvalidArgument
+from trainer.recipe import IMAGENET
 from trainer.sampler import Sampler, TestSampler, generator, permutation
 
 COUNT = 103
@@ -73,6 +74,26 @@ def test_random_numbers_of_images_differ():
     draws = [generator(*key).integers(2**62) for key in keys]
     assert len(set(draws)) == 4
     assert generator(1, 0, 1).integers(2**62) == draws[1]
+
+
+@pytest.mark.parametrize(
+    ("batch", "updates"),
+    [
+        (64, 20018), (128, 10009), (256, 5004), (512, 2502), (1024, 1251), (2048, 625),
+        (4096, 312), (8192, 156), (16384, 78), (32768, 39), (65536, 19),
+    ],
+)  # fmt: skip
+def test_imagenet_has_the_published_whole_updates_of_an_epoch(batch, updates):
+    sampler = Sampler(IMAGENET, rank=1, size=batch // 32, per_worker=32, seed=1)
+    assert len(sampler) == updates
+
+
+@pytest.mark.parametrize(
+    ("batch", "rest"), [(256, 143), (8192, 3215), (32768, 3215), (65536, 35_983)]
+)
+def test_imagenet_leaves_the_published_rest(batch, rest):
+    sampler = Sampler(IMAGENET, rank=0, size=batch // 32, per_worker=32, seed=1)
+    assert IMAGENET - sampler.usable == rest
 
 
 def test_an_epoch_smaller_than_a_batch_is_refused_with_a_cure():

@@ -6,11 +6,10 @@
 Exit codes: 0 done, and all is well; 1 `check` found something; 2 usage.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from collectives import InvalidArgument
+from collectives import InvalidArgument, usage
 from trainer import packages
 
 NAME = "python -m trainer.data"
@@ -18,16 +17,18 @@ NAME = "python -m trainer.data"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = argparse.ArgumentParser(prog=NAME, description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser = usage.Parser(prog=NAME, description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="{prepare,check}"
+    )
     prepare = commands.add_parser("prepare", help="write JPEGs of handwritten digits")
     prepare.add_argument("directory", help="to be made; must not exist, or be empty")
     prepare.add_argument("--size", type=int, default=64, help="pixels (default 64)")
     check = commands.add_parser("check", help="look through train/ and val/")
     check.add_argument("directory", help="with train/CLASS/NAME and val/CLASS/NAME")
     check.add_argument("--quick", action="store_true", help="decode nothing")
-    options = parser.parse_args(arguments)
     try:
+        options = parser.parse_args(arguments)
         packages.check(packages.missing(*packages.IMAGES))
         from trainer.images import prepared, survey
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         found = survey.look(options.directory, decoding=not options.quick)
     except InvalidArgument as error:
-        print(f"{NAME} {options.command}: {error}", file=sys.stderr)
+        print(f"trainer.data: {error}", file=sys.stderr)
         return 2
     print("\n".join(found.lines()))
     return 1 if found.problems else 0

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from collectives import InvalidArgument
 from trainer import resizing
-from trainer.dataset import ERRORS
+from trainer.dataset import ERRORS, UnreadableImage
 from trainer.fields import Images
 from trainer.images import colour, decode, index, view
-from trainer.images.decode import Encoded, UnreadableImage
+from trainer.images.decode import Encoded
 from trainer.sampler import Key, generator
 
 CHANGES: dict[str, object] = {}
@@ -33,6 +33,10 @@ IMAGES = tuple(entry.name for entry in fields(Images) if entry.name != "shift")
 IMAGENET = 1_281_167
 NO_LABEL = -100  # of no class: never right, and left out of torch's cross entropy
 TRIES = 100  # images in a row that cannot be read
+CURE = (
+    "replace the file, or use --data-errors skip; a larger --check-images, or `python "
+    "-m trainer.data check`, finds such files before a run"
+)
 
 
 def count(root: str | None = None) -> int:
@@ -179,7 +183,7 @@ class ImageFolder:
                 return self.pixels(epoch, first, chosen), self.index.label(chosen)
             except UnreadableImage as error:
                 if self.unreadable is None:
-                    raise
+                    raise UnreadableImage(f"{error}; {CURE}") from None
                 self.unreadable[chosen] = 1
                 last = error
             if not self.train:
@@ -200,8 +204,7 @@ class ImageFolder:
             return view.tensor(self.square(image, seen), self.images, random)
         except OSError as error:
             raise UnreadableImage(
-                f"data imagefolder: {path} cannot be read: {error.strerror or error}; "
-                "`python -m trainer.data check` lists such files"
+                f"data imagefolder: {path} cannot be read: {error.strerror or error}"
             ) from None
 
     def problem(self, chosen: int) -> str | None:

@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from collectives import InvalidArgument
+from trainer.dataset import UnreadableImage
 
 DECODERS = ("simplejpeg", "pillow")
 FACTORS = (8, 4, 2)
@@ -35,10 +36,6 @@ BROKEN = (
     zlib.error,
     Image.DecompressionBombError,
 )
-
-
-class UnreadableImage(OSError):
-    """A file that is no image, or a damaged one."""
 
 
 def fastest() -> str:

@@ -9,7 +9,7 @@ from nearly 0 to 1 as the epochs pass.  M begins at 0 and has no bias correction
 printed; ``weight_decay * w`` is part of g, hence of M (chosen: the paper does not say).
 
 T. Akiba, S. Suzuki, K. Fukuda: Extremely large minibatch SGD: training ResNet-50 on
-ImageNet in 15 minutes.  arXiv:1711.04325, section 2.
+ImageNet in 15 minutes.  arXiv:1711.04325.
 """
 
 from typing import Any

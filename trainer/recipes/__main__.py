@@ -7,10 +7,9 @@
 With ``--workers`` the plan for so many ranks follows, and the ranks need not exist.
 """
 
-import argparse
 import sys
 
-from collectives import CollectiveError, InvalidArgument
+from collectives import CollectiveError, InvalidArgument, usage
 from trainer import course, outlook, phases, recipe
 from trainer.recipe import IMAGENET, Recipe
 
@@ -20,16 +19,14 @@ COLUMNS = (22, 16, 11, 41, 22)  # widths, of all but the last
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = usage.Parser(
         prog="python -m trainer.recipes", description="Show the recipes."
     )
     parser.add_argument("recipe", nargs="?", help="name; none: all in a table")
     parser.add_argument("--workers", type=int, help="print the plan for so many ranks")
-    options = parser.parse_args(argv)
     try:
-        lines = (
-            table() if options.recipe is None else one(options.recipe, options.workers)
-        )
+        options = parser.parse_args(argv)
+        lines = shown(options.recipe, options.workers)
     except CollectiveError as error:
         print(f"trainer.recipes: {error}", file=sys.stderr)
         return 2
@@ -38,14 +35,33 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def shown(recipe_name: str | None, workers: int | None) -> list[str]:
+    """Return the lines that the options ask for.
+
+    Raises:
+        InvalidArgument: there is no such recipe, or no such number of workers, or a
+            plan is asked for and not of which recipe.
+    """
+    if recipe_name is not None:
+        return one(recipe_name, workers)
+    if workers is not None:
+        raise InvalidArgument(
+            f"--workers {workers}: name the recipe to plan for, one of "
+            f"{', '.join(recipe.names())}"
+        )
+    return table()
+
+
 def table() -> list[str]:
-    """Return one line for each recipe, and for each of its variants."""
+    """Return a line for each recipe and variant, then the footnotes of those with *."""
     heads = ("recipe", "images", "workers x n", "optimiser, rate", "wd/smooth/BN span")
-    lines = [_row(*heads, "published")]
+    lines, notes = [_row(*heads, "published")], []
     for module in recipe.names():
         for name in (module, *recipe.variants(module)):
-            lines.append(_row(name, *describe(recipe.load(name))))
-    return lines
+            values = recipe.load(name)
+            lines.append(_row(name, *describe(values)))
+            notes += [f"* {name}: {note}" for note in values.published.notes]
+    return lines + notes
 
 
 def _row(*cells: str) -> str:
@@ -70,7 +86,7 @@ def describe(values: Recipe) -> tuple[str, ...]:
         f"{workers[0]} x {parts[0].per_worker}",
         f"{_kind(values)} {optimizer.momentum:g}, {_rate(values)}",
         f"{decay}/{values.label_smoothing:g}/{spans}",
-        result or "-",
+        (result or "-") + " *" * bool(known.notes),
     )
 
 

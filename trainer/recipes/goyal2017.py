@@ -43,8 +43,15 @@ RECIPE = adopt(
         "bn.evaluate": "moving",
         "images.size": 224,
         "images.flip": True,
+        "images.normalise": "deviation",
     },
-    code={"images.resize": 256, "images.min_area": 0.08},
+    code={
+        "images.crop": "area",
+        "images.min_area": 0.08,
+        "images.filter": "bicubic",
+        "images.resize": 256,
+        "images.test_crop": "short_side",
+    },
     published=Published(
         batch="8,192",
         workers=256,

@@ -7,6 +7,7 @@ CVPR 2016, arXiv:1512.03385.  Published: 75.3 % top-1 (24.7 % error) for ResNet-
 The paper divides the rate by ten "when the error plateaus"; the epochs 30, 60 and 80 of
 90 are those of the papers that follow it.  Its crops (short side 256 to 480, 224 cut
 from it) are replaced by the crops of fb.resnet.torch, as all later recipes use them.
+That everything decays, and gamma begins as 1, is chosen by us.
 """
 
 from trainer.published import Published
@@ -19,7 +20,6 @@ RECIPE = vary(
         "model.classes": 1000,
         "model.width": 64,
         "model.blocks": (3, 4, 6, 3),
-        "model.zero_gamma": False,
         "optimizer.kind": "sgd",
         "optimizer.lr": 0.1,
         "optimizer.momentum": 0.9,
@@ -29,8 +29,12 @@ RECIPE = vary(
         "lr.factor": 0.1,
         "images.size": 224,
     },
-    code={"optimizer.decay_bn": True, "optimizer.decay_fc_bias": True},
     derived={"batch.per_worker": 32},
+    chosen={
+        "model.zero_gamma": False,
+        "optimizer.decay_bn": True,
+        "optimizer.decay_fc_bias": True,
+    },
     published=Published(
         batch="256",
         workers=8,

@@ -41,6 +41,7 @@ RECIPE = vary(
         hardware="2176 V100, 2 EDR",
         top1="75.03",
         seconds=224,
+        baseline="",
         notes=("an earlier version of the software",),
     ),
 )

@@ -20,7 +20,7 @@ RECIPE = vary(
     paper={
         "optimizer.lr": 29.0,
         "optimizer.momentum": 0.9,
-        "noise_scale.reference_batch": 32768,
+        "noise_scale.reference_batch": 32768.0,
         "lr.span_epochs": 90.0,
         "lr.warmup_epochs": 5.0,
         "lr.warmup_start": 0.2,

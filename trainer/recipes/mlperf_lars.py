@@ -67,6 +67,7 @@ def recipe_of(row: Row) -> Recipe:
             "images.min_area": 0.05,
             "images.resize": 256,
             "images.flip": True,
+            "images.normalise": "mean",
         },
         derived={
             "epochs": round(span),
@@ -79,6 +80,7 @@ def recipe_of(row: Row) -> Recipe:
             "lr.whole_steps": False,
             "optimizer.decay_bn": False,
             "optimizer.decay_fc_bias": False,
+            "images.test_crop": "short_side",
         },
         published=Published(
             batch=f"{row.batch:,}",

@@ -7,8 +7,9 @@ arXiv:1708.03888).  76.3 % by the message of tensorflow's commit 1608a0c9.
 Rate 34 after 12 epochs from 0, then a polynomial of power 2 to 1e-4, by updates.
 Weight decay is an L2 loss over everything but normalisation: the gradient that LARS
 sees contains it, and its denominator counts it again.  Normalisation and bias are
-skipped: they take the plain rate of up to 34.  The number of workers is not known;
-2,048 of 16 images are chosen.
+skipped: they take the plain rate of up to 34.  The number of workers is not known:
+2,048 of 16 images are chosen.  So is the u-form: it is that of the early LARS in
+contrib, which is probably the one of then.
 """
 
 from trainer.published import Published
@@ -47,10 +48,12 @@ RECIPE = adopt(
         "images.size": 224,
         "images.resize": 256,
         "images.min_area": 0.08,
+        "images.filter": "bicubic",
         "images.flip": True,
+        "images.test_crop": "fraction",
     },
-    derived={"optimizer.form": "u"},
     chosen={
+        "optimizer.form": "u",
         "lr.scaling": "sqrt",
         "batch.phases": ((0.0, 32768, 16),),
         "batch.per_worker": 16,

@@ -21,6 +21,9 @@ RECIPE = adopt(
         "label_smoothing": 0.1,
         "optimizer.kind": "lars",
         "bn.eps": 1e-5,
+        "images.min_area": 0.08,
+        "images.filter": "bicubic",
+        "images.flip": True,
     },
     derived={
         "batch.phases": ((0.0, 32768, 16),),

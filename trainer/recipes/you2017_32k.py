@@ -34,6 +34,14 @@ VARIANTS = {
             "lr.span_epochs": 90.0,
             "optimizer.lr": 29.0,
             "lr.warmup_epochs": 5.0,
+            "lars.coefficient": 0.001,
+            "lars.eps": 1e-8,
         },
+        published=Published(
+            batch="32K",
+            top1="72.26",
+            source="code",
+            notes=("torchlars' reproduction, from the authors' logs",),
+        ),
     )
 }
