@@ -53,7 +53,7 @@ PYTHONS = $(shell for v in 10 11 12 13 14; do \
 
 LANES := mpich openmpi impi
 
-.PHONY: train bench bench-all tune-all gpu-check gpu-tests gpu-bench lint clean test test-pure test-pythons test-large \
+.PHONY: train bench bench-all tune-all gpu-check gpu-tests gpu-nccl gpu-bench lint clean test test-pure test-pythons test-large \
         test-mpi test-openmpi test-impi test-launch \
         $(VENV_mpich) $(VENV_openmpi) $(VENV_impi) $(VENV_system)
 
@@ -112,13 +112,14 @@ test-openmpi test-impi: test-%:
 	$(MAKE) --no-print-directory test-mpi MPI=$* RANKS="$(OTHER_RANKS)" \
 	    ALL_UP_TO=$(OTHERS_ALL_UP_TO)
 
-# On a machine with a GPU and CuPy, with the Python and the launcher that are there: tests,
-# then figures for bench/results, each within ten minutes.  What fails keeps nothing else
-# from running, and is named at the end.
-gpu-check gpu-tests gpu-bench: PYTHON_GPU = python3
-gpu-check gpu-tests gpu-bench: LAUNCH_GPU = mpiexec
-gpu-check gpu-bench: GPU_RESULTS = bench/results/gpu
-gpu-check: ; $(MAKE) -k gpu-tests gpu-bench
+# On a machine with a GPU and CuPy, with the Python and the launcher that are there: what
+# the MPI does with device memory, and tests; NCCL between ranks that share the GPU; figures
+# for bench/results.  Each takes less than ten minutes.  What fails keeps nothing else from
+# running, and is named at the end.
+gpu-check gpu-tests gpu-nccl gpu-bench: PYTHON_GPU = python3
+gpu-check gpu-tests gpu-nccl gpu-bench: LAUNCH_GPU = mpiexec
+gpu-check gpu-tests gpu-bench: GPU_RESULTS = bench/results/gpu
+gpu-check: ; $(MAKE) -k gpu-tests gpu-nccl gpu-bench
 
 # part SECONDS RANKS ARGUMENTS runs Python; told fails if a part did
 define GPU_PARTS
@@ -130,14 +131,20 @@ endef
 
 gpu-tests:
 	@$(GPU_PARTS); \
+	part 90 2 -m collectives.doctor --timeout-s 25 --json $(GPU_RESULTS)-doctor.json; \
 	part 240 1 $(PYTEST) --only-mpi tests/gpu; \
 	part 100 2 $(PYTEST) --only-mpi tests/gpu; \
 	part 100 4 $(PYTEST) --only-mpi tests/gpu; \
+	told
+
+# Kernels of ranks that share a GPU wait for each other in turns: it takes its time.
+gpu-nccl:
+	@$(GPU_PARTS); \
 	export NCCL_SHARED=hosts; \
-	part 55 2 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
-	part 55 4 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
+	part 150 2 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
+	part 200 4 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
 	export NCCL_SHARED=together; \
-	part 50 2 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
+	part 150 2 $(PYTEST) --only-mpi tests/gpu/test_nccl.py; \
 	told
 
 gpu-bench:
@@ -148,9 +155,9 @@ gpu-bench:
 	part 80 2 -m bench.allreduce --device cuda --share-gpu --iters 10 \
 	    --algorithms auto,ring,native,gloo --max 64M --factor 16 \
 	    --json $(GPU_RESULTS)-allreduce-2-ranks.json; \
-	part 240 1 -m bench.compare --device cuda --trainer ours,none --model resnet50 \
-	    --image-size 224 --batch 256 --precision bfloat16 --channels-last \
-	    --json $(GPU_RESULTS)-trainer.json; \
+	part 240 1 -m bench.compare --device cuda --trainer trainer,ours,none \
+	    --model resnet50 --image-size 224 --batch 256 --precision bfloat16 \
+	    --channels-last --json $(GPU_RESULTS)-trainer.json; \
 	told
 
 test-launch: $(VENV)/installed $(VENV_mpich)/installed $(VENV_openmpi)/installed

@@ -94,7 +94,7 @@ def race(
     for i in range(options.rounds):
         for j in turns(len(names), i):
             contender, (seconds, waited, losses) = contenders[names[j]], mine[names[j]]
-            ahead = [batches[i * block + k] for k in range(block)]
+            ahead = batches[i * block : (i + 1) * block]
             readings = [contender.update(*ahead[k]) for k in range(options.warmup)]
             mpi.Barrier()
             for k in range(options.warmup, block, span):

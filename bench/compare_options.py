@@ -9,6 +9,7 @@ from collectives import InvalidArgument, algorithms, usage
 from .command import parse_size
 from .options import add_where
 
+TRAINER = "trainer"  # all of it
 BASELINES = ("ddp-gloo", "ddp-nccl", "none")
 DEFAULT = {"cpu": "ours,ddp-gloo,none", "cuda": "ours,none"}
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 2e-2}  # by precision
@@ -94,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
         "--trainer",
         type=parse_trainers,
         metavar="A,B,...",
-        help=f"some of ours, ours:ALGORITHM, {', '.join(BASELINES)} "
+        help=f"some of {TRAINER}, ours, ours:ALGORITHM, {', '.join(BASELINES)} "
         f"({DEFAULT['cpu']}; on GPUs {DEFAULT['cuda']})",
     )
     add("--model", choices=MODELS, default="resnet50", help="what is trained")
@@ -129,7 +130,7 @@ def parse_trainers(text: str) -> tuple[str, ...]:
     """Read names separated by commas, each counted once."""
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
     ours = [f"ours:{name}" for name in ("auto", *algorithms.names())]
-    known = ["ours", *BASELINES, *ours]
+    known = [TRAINER, "ours", *BASELINES, *ours]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise argparse.ArgumentTypeError(

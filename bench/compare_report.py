@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .compare_options import TRAINER
 from .report import said
 from .row import PERCENTILES
 
@@ -53,8 +54,10 @@ def rows(records: dict[str, Record], batch: int) -> list[Row]:
     reference = next(filter(records.__contains__, REFERENCES), "")
     found = []
     for name, record in records.items():
-        ours, median = name.startswith("ours"), medians[name]
+        ours, median = name.startswith((TRAINER, "ours")), medians[name]
         right = records.get(reference)
+        if right is not None and name == TRAINER:
+            right = averaged(right)
         images = batch * len(record.seconds)
         points = np.percentile(seconds[name] * 1e3, list(PERCENTILES.values()))
         # Who comes last waits for communication alone, the others for that rank too.
@@ -79,6 +82,12 @@ def rows(records: dict[str, Record], batch: int) -> list[Row]:
 def ratio(baseline: float | None, seconds: float) -> float | None:
     """Return how many times faster than the baseline, if there is one."""
     return None if baseline is None else baseline / seconds
+
+
+def averaged(record: Record) -> Record:
+    """Return the losses as `trainer.loop` knows them: their mean over the ranks."""
+    mean = record.losses.mean(axis=0)
+    return record._replace(losses=np.broadcast_to(mean, record.losses.shape))
 
 
 def difference(

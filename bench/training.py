@@ -4,13 +4,15 @@ All begin with the same weights and see the same images.  They differ in what be
 the gradients: ``ours`` averages them by the trainer's reducer, ``ours:NAME`` by one
 algorithm; ``ddp-gloo`` (on the host) and ``ddp-nccl`` (on GPUs) by torch's
 DistributedDataParallel over that; ``none`` leaves each rank its own: a plain loop of
-torch.  Batch normalisation is each rank's own in all of them.
+torch.  Batch normalisation is each rank's own in all of them.  ``trainer`` is not of
+this loop, see `bench.whole`.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -19,14 +21,16 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from collectives import Communicator, gpu
-from trainer import agree, model, optim, recipe
-from trainer.data.synthetic import POOL, Synthetic
-from trainer.place import Place, choose
+from trainer import agree, loader, model, optim, recipe
+from trainer.data.synthetic import Synthetic
+from trainer.place import Batch, Place, choose
 from trainer.precision import Precision, check
 from trainer.reducer import Reducer
+from trainer.sampler import Sampler
 
 from .baselines import NotSupported, gloo_group, nccl_group
-from .compare_options import Options
+from .compare_options import TRAINER, Options
+from .whole import Whole
 
 BASE = recipe.load("goyal2017")
 MODELS = {
@@ -78,7 +82,7 @@ def place(options: Options, comm: Communicator, claim: gpu.Claim | None) -> Plac
 
 def gather(
     options: Options, comm: Communicator, mpi: Any, stack: ExitStack, place: Place
-) -> dict[str, Contender]:
+) -> dict[str, Contender | Whole]:
     """Return the contenders by name; ``stack`` closes what they opened.
 
     Raises:
@@ -103,8 +107,10 @@ def contender(
     mpi: Any,
     stack: ExitStack,
     place: Place,
-) -> Contender:
+) -> Contender | Whole:
     """Return one contender, at the weights that depend on ``options.seed`` only."""
+    if name == TRAINER:
+        return Whole(options, replace(BASE, model=MODELS[options.model]), comm, place)
     network = place.hold(model.build(MODELS[options.model], seed=options.seed))
     rate = BASE.optimizer.lr * options.batch * mpi.size / BASE.lr.reference_batch
     optimizer = optim.build(network, replace(BASE.optimizer, lr=rate))
@@ -182,22 +188,33 @@ def describe(options: Options) -> str:
 
 
 class Batches:
-    """Images and labels of each update of one rank, from a pool on its device."""
+    """Images and labels of one rank's updates, those of the trainer's loader."""
 
     def __init__(self, options: Options, rank: int, size: int, place: Place) -> None:
-        """Take every ``size``-th batch of an endless supply that repeats itself."""
-        self.rank, self.size, self.batch = rank, size, options.batch
-        self.place = place
-        pool = Synthetic(
+        """Keep the images, which are few and come again and again, on the device."""
+        images = Synthetic(
             train=True,
             sizes=[options.image_size],
             classes=MODELS[options.model].classes,
             seed=options.seed,
-        ).pool
-        self.images, self.labels = place.put(*pool)
+        )
+        self.sampler = Sampler(
+            len(images),
+            rank=rank,
+            size=size,
+            per_worker=options.batch,
+            seed=options.seed,
+        )
+        self.batches = loader.load(images, self.sampler, workers=0, place=place)
 
-    def __getitem__(self, update: int) -> tuple[Tensor, Tensor]:
-        """Return images (batch, 3, size, size) and labels (batch,) of one update."""
-        first = (update * self.size + self.rank) * self.batch
-        rows = self.place.index(torch.arange(first, first + self.batch) % POOL)
-        return self.place.put(self.images[rows], self.labels[rows])
+    def __getitem__(self, updates: slice) -> list[Batch]:
+        """Return images (batch, 3, size, size) and labels (batch,) of some updates."""
+        return list(islice(self.since(updates.start), updates.stop - updates.start))
+
+    def since(self, update: int) -> Iterator[Batch]:
+        """Yield the batches from an update on, for ever."""
+        epoch, before = divmod(update, self.sampler.updates(0))
+        while True:
+            self.sampler.start(epoch=epoch, samples_seen=before * self.sampler.batch)
+            yield from self.batches
+            epoch, before = epoch + 1, 0

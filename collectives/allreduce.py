@@ -153,7 +153,7 @@ def perform(end: Endpoint, x: Any, op: str, out: Any, **options: Any) -> Any:
         "allreduce", lambda: allreduce(end, x, op, out=out, **options)
     )
     yield from run_allreduce(end, call)
-    return call.out.value if out is None else out
+    return call.out if out is None else out
 
 
 def run_allreduce(end: Endpoint, call: Allreduce) -> Operation:

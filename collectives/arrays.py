@@ -183,7 +183,8 @@ def from_tensor(torch: Any, x: Any, writable: bool, what: str) -> Array:
         words = flat.view(torch.uint8)
 
         def back(data: Any, shape: tuple[int, ...]) -> Any:
-            return torch.from_dlpack(data.view(np.uint8)).view(x.dtype).view(shape)
+            words = device.to_torch(torch, data.view(np.uint8), x.device)
+            return words.view(x.dtype).view(shape)
 
         data = device.flat(words, dtype.storage)
         return Array(data, dtype, tuple(x.shape), back)
@@ -203,6 +204,11 @@ def from_device(x: Any, writable: bool, what: str) -> Array:
         raise UnsupportedArray(
             f"{what}: a device array of {array.dtype}, strides {array.strides}; "
             f"expected a C-contiguous one of {', '.join(DTYPES)}"
+        )
+    if writable and x.__cuda_array_interface__["data"][1]:
+        raise UnsupportedArray(
+            f"{what}: the result goes here, but the device array is read-only; pass a "
+            "writable one, or none to get a new one"
         )
     kind = array.dtype
 
@@ -259,6 +265,11 @@ def output_for(x: Array, out: Any) -> Array:
         raise UnsupportedArray(
             "out and input: one lies on a device, the other on the host; pass both of "
             "a kind"
+        )
+    if not x.host and (there := device.number(result.data)) != device.number(x.data):
+        raise UnsupportedArray(
+            f"out lies on GPU {there}, the input on GPU {device.number(x.data)}; pass "
+            "both of one GPU"
         )
     if not same_memory(result.data, x.data) and overlap(result.data, x.data):
         raise UnsupportedArray(

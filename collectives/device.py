@@ -53,7 +53,10 @@ def library() -> Any:
 def array(x: Any) -> Any:
     """Return ``x`` as a CuPy array that shares its memory."""
     cupy = library()
-    return x if isinstance(x, cupy.ndarray) else cupy.asarray(x)
+    if isinstance(x, cupy.ndarray):
+        return x
+    with cupy.cuda.Device(number(x)):  # CuPy copies what lies on another one
+        return cupy.asarray(x)
 
 
 def flat(x: Any, storage: Any) -> Any:
@@ -91,6 +94,15 @@ def of_torch(torch: Any, where: Any) -> Any:
     return cuda.ExternalStream(foreign.stream.cuda_stream)  # before CuPy 14
 
 
+def to_torch(torch: Any, data: Any, where: Any) -> Any:
+    """Return device bytes as a tensor that shares them, ready or not.
+
+    CuPy has torch's current stream wait for its own one, unless they are the same.
+    """
+    with data.device, of_torch(torch, where):
+        return torch.from_dlpack(data)
+
+
 class Foreign(NamedTuple):
     """A stream of torch, by the protocol that CuPy knows; torch's own is too new."""
 
@@ -106,7 +118,13 @@ def number(x: Any) -> int:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(x, torch.Tensor):
         return int(x.device.index)
-    return int(array(x).device.id)
+    cupy = library()
+    if isinstance(x, cupy.ndarray):
+        return int(x.device.id)
+    address, _ = x.__cuda_array_interface__["data"]
+    if not address:  # it has no elements
+        return int(cupy.cuda.Device().id)
+    return int(cupy.cuda.runtime.pointerGetAttributes(address).device)
 
 
 def current() -> int:

@@ -73,6 +73,12 @@ __device__ unsigned short write_bfloat16(float x) {
     if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;
     return (unsigned short)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
+__device__ unsigned short write_bfloat16(double x) {  // see `ops.to_odd`
+    float y;
+    asm("cvt.rz.f32.f64 %0, %1;" : "=f"(y) : "d"(x));
+    unsigned int lost = to_float64(y) != x;
+    return write_bfloat16(__uint_as_float(__float_as_uint(y) | lost));
+}
 """,
     "float16": r"""
 __device__ float read_float16(unsigned short x) {
@@ -225,10 +231,8 @@ def read(dtype: DType, name: str) -> str:
 
 def write(dtype: DType, words: str) -> str:
     """Return the words that make a value an element to store."""
-    if dtype.name == "float16":  # of float32 and float64, rounded once
-        return f"write_float16({words})"
-    if dtype.name == "bfloat16":
-        return f"write_bfloat16(to_float32({words}))"
+    if dtype.name in HALVES:  # of float32 and float64, rounded once
+        return f"write_{dtype.name}({words})"
     return f"to_{dtype.name}({words})"
 
 

@@ -1,6 +1,7 @@
 """Operations: the collectives as iterators that yield while they wait.
 
-Each prepares its arguments, agrees on them with all ranks, and runs a plan.
+Each prepares its arguments, agrees on them with all ranks, and runs a plan.  New arrays
+are returned as `Array`; who takes a result gets its value.
 """
 
 from math import prod
@@ -92,7 +93,7 @@ def reduce_scatter(end: Endpoint, x: Any, op: str, algorithm: str) -> Any:
     mine = array.empty(piece.size)
     mine[:] = data[piece.start : piece.stop]
     reduction.finish(mine, mine)
-    return array.like(mine, mine.shape).value
+    return array.like(mine, mine.shape)
 
 
 def allgather(end: Endpoint, x: Any, algorithm: str) -> Any:
@@ -109,7 +110,7 @@ def allgather(end: Endpoint, x: Any, algorithm: str) -> Any:
     data[end.rank * count : (end.rank + 1) * count] = array.data
     plan = end.plan(algorithm, "allgather", data.size, array.dtype, host=array.host)
     yield from end.execute(plan, data, array.dtype)
-    return array.like(data, (end.size, *array.shape)).value
+    return array.like(data, (end.size, *array.shape))
 
 
 def reduce(end: Endpoint, x: Any, op: str, root: int, algorithm: str) -> Any:
@@ -131,7 +132,7 @@ def reduce(end: Endpoint, x: Any, op: str, root: int, algorithm: str) -> Any:
     if end.rank != root:
         return None
     reduction.finish(data, result.data)
-    return result.value
+    return result
 
 
 def broadcast(end: Endpoint, x: Any, root: int, algorithm: str) -> Any:
@@ -179,7 +180,7 @@ def alltoall(end: Endpoint, x: Any) -> Any:
     steps = (Exchange(dst, sent[dst], src % end.size, got[src]) for dst, src in peers)
     plan = compiled(steps, array.dtype.itemsize, depth=2 * end.size)
     yield from end.execute(plan, data, array.dtype)
-    return array.like(data[count:], array.shape).value
+    return array.like(data[count:], array.shape)
 
 
 def split(end: Endpoint, color: int | None, key: int) -> Any:

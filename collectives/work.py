@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+from .arrays import Array
 from .device import hand_over
 from .errors import CollectiveError, Stalled
 from .patience import Patience
@@ -66,8 +67,7 @@ class Work:
         if self._error is not None:
             self._told = True
             raise self._error
-        hand_over(self._steps)
-        return self._result[0] if self._result else None
+        return taken(self._steps, self._result)
 
     def __del__(self) -> None:
         """Log an error that nobody has waited for: the result is not there."""
@@ -141,8 +141,7 @@ class Lane:
             raise CollectiveError("this communicator has been closed")
         with self.turn:
             self.drive(steps)
-        hand_over(steps)
-        return result[0] if result else None
+        return taken(steps, result)
 
     def free(self) -> bool:
         """Say whether a blocking collective can run at once."""
@@ -247,3 +246,14 @@ class Lane:
             self.thread.join()
         while self.queue:
             self.carry_out(self.queue[0], self.patience(False), None)
+
+
+def taken(steps: Steps, result: list[Any]) -> Any:
+    """Return the result of an operation, for the stream that is current here.
+
+    Called on the thread of who takes it: there an array becomes one of his kind.
+    """
+    hand_over(steps)
+    if result and isinstance(result[0], Array):
+        result[0] = result[0].value
+    return result[0] if result else None

@@ -162,6 +162,11 @@ class ndarray:  # noqa: N801 - CuPy's name
         launch(lambda: taken, [], self, "set")
 
 
+def get_attributes(address):
+    """Return what CUDA knows of an address."""
+    return types.SimpleNamespace(device=Gpu.made.at(address, 0, np.uint8).device.id)
+
+
 def launch(function, inputs, out, what):
     """Put ``out[:] = function(*inputs)`` on the current stream."""
 
@@ -193,6 +198,16 @@ def empty(size, dtype=np.float64):
 
 
 def asarray(values):
+    """Share what has the interface if it lies on the current device; else copy."""
+    if hasattr(values, "__cuda_array_interface__"):
+        about = values.__cuda_array_interface__
+        (size,), dtype = about["shape"], np.dtype(about["typestr"])
+        found = Gpu.made.at(about["data"][0], size, dtype)
+        if found.device.id == Device().id:
+            return found
+        copy = empty(size, dtype)
+        copy[:] = found
+        return copy
     values = np.asarray(values)
     found = empty(values.size, values.dtype)
     found.set(values.reshape(-1))

@@ -10,6 +10,7 @@ from fake_arrays import (
     alloc_pinned_memory,
     asarray,
     empty,
+    get_attributes,
     ndarray,
 )
 from fake_gpu import (
@@ -65,6 +66,7 @@ def install(monkeypatch, gpu, devices=1):
         driverGetVersion=lambda: 13010,
         eventQuery=event_query,
         CUDARuntimeError=CUDARuntimeError,
+        pointerGetAttributes=get_attributes,
     )
     module.cuda.get_elapsed_time = get_elapsed_time
     module.__version__ = "0"

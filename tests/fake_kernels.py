@@ -14,7 +14,7 @@ def widen(x):
 
 
 def narrow(x):
-    return ops.narrow(DTYPES["bfloat16"], x.astype(np.float32))
+    return ops.narrow(DTYPES["bfloat16"], x)
 
 
 UFUNCS = {

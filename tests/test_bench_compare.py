@@ -78,6 +78,18 @@ def test_one_wrong_loss_of_one_rank_is_noticed(wrong, place):
     assert "FAILED: ours beyond 0.05" in report.table(META, found, 0.05)
 
 
+def test_the_trainer_knows_the_mean_loss_which_is_compared_with_that_of_ddp():
+    times = [[1.0], [1.0]]
+    mean = record(times, losses=[[3.0, 1.0], [3.0, 1.0]])
+    for wrong, difference in ((1.0, 0.0), (1.5, 0.5)):
+        losses = mean.losses * [1.0, wrong]
+        records = {"trainer": mean._replace(losses=losses), "ddp-gloo": record(times)}
+        row, _ = report.rows(records, batch=1)
+        assert row.early_difference == row.loss_difference == difference
+        assert row.exposed_ms == 0
+        assert report.beyond([row], 0.1) == ["trainer"] * (difference > 0)
+
+
 def test_rounding_that_has_grown_is_told_and_forgiven():
     theirs = record([[1.0], [1.0]], losses=np.ones((2, report.EARLY + 1)))
     mine = theirs._replace(losses=theirs.losses.copy())
@@ -108,7 +120,7 @@ def test_each_trainer_counts_once_and_may_name_an_algorithm():
 
 @pytest.mark.parametrize("name", ["", "ddp", "ours:", "ours:rong", "none:ring"])
 def test_an_unknown_trainer_is_refused_with_the_choices(name):
-    known = "choose from ours, ddp-gloo, ddp-nccl, none, ours:auto"
+    known = "choose from trainer, ours, ddp-gloo, ddp-nccl, none, ours:auto"
     with pytest.raises(InvalidArgument, match=known):
         parse(["--trainer", name])
 
@@ -150,5 +162,5 @@ def test_buckets_are_the_reducers_own_unless_given():
 
 def test_help_names_every_choice():
     text = parser().format_help()
-    for word in ("ours:ALGORITHM", "ddp-gloo", "none", "resnet50", "tiny"):
+    for word in ("trainer", "ours:ALGORITHM", "ddp-gloo", "none", "resnet50", "tiny"):
         assert word in text

@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+from halfway import halfway
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,8 @@ from collectives.ops import (
     widen,
 )
 
-F32 = DTYPES["float32"]
+F32, F64 = DTYPES["float32"], DTYPES["float64"]
+WAYS = pytest.mark.parametrize("way", ["torch", "without_torch"])
 
 
 @pytest.fixture
@@ -121,6 +123,29 @@ def test_float16_rounds_to_nearest_even_and_beyond_its_range_to_infinity(
     got = np.empty(5, np.float16)
     convert(F32, wide, DTYPES["float16"], got)
     assert got.tolist() == [2048, 2052, 65504, np.inf, -np.inf]
+
+
+@WAYS
+@pytest.mark.parametrize("name", HALVES)
+def test_float64_is_rounded_once_to_the_nearest_half(request, name, way):
+    request.getfixturevalue(way)
+    wide, nearest = halfway(DTYPES[name])
+    got = np.empty_like(nearest)
+    convert(F64, wide, DTYPES[name], got)
+    np.testing.assert_array_equal(got.view(np.uint16), nearest.view(np.uint16))
+
+
+@WAYS
+@pytest.mark.parametrize("name", HALVES)
+def test_infinities_nan_and_zeros_of_float64_stay_what_they_are(request, name, way):
+    request.getfixturevalue(way)
+    wide = np.array([np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-300, -1e300])
+    got, back = np.empty(wide.size, DTYPES[name].storage), np.empty(wide.size)
+    convert(F64, wide, DTYPES[name], got)
+    convert(DTYPES[name], got, F64, back)
+    expected = [np.inf, -np.inf, np.nan, 0.0, -0.0, 0.0, -np.inf]
+    np.testing.assert_array_equal(back, expected)
+    assert np.signbit(back[[3, 4, 5]]).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("name", ["float16", "float32", "float64"])

@@ -1,9 +1,11 @@
 import logging
 import threading
 
+import numpy as np
 import pytest
 
 from collectives import CollectiveError, Stalled
+from collectives.arrays import DTYPES, Array
 from collectives.patience import Patience
 from collectives.work import Lane
 
@@ -44,6 +46,30 @@ def test_collectives_run_one_after_the_other_in_call_order(threaded):
     assert run(queue, "d", journal) == "d"
     assert [work.wait() for work in reversed(works)] == ["c", "b", "a"]
     assert journal == [f"{what} {name}" for name in "abcd" for what in ("begin", "end")]
+    queue.close()
+
+
+@THREADED
+def test_a_result_becomes_the_callers_kind_once_and_on_his_thread(threaded):
+    queue, seen = lane(threaded), []
+
+    def wrap(data, shape):
+        seen.append(threading.current_thread())
+        return data.reshape(shape)
+
+    def operation(result):
+        yield 0
+        result.append(Array(np.ones(4), DTYPES["float64"], (2, 2), wrap))
+
+    result = []
+    work = queue.submit(operation(result), result)
+    while not work.done():
+        work.test()
+    assert not seen
+    assert work.wait().shape == (2, 2) and work.wait() is work.wait()
+    result = []
+    assert queue.run(operation(result), result).shape == (2, 2)
+    assert seen == [threading.current_thread()] * 2
     queue.close()
 
 

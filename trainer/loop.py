@@ -5,6 +5,7 @@ small sum per update (loss, and whether some rank was asked to stop), running av
 and counts at each evaluation, running averages at each checkpoint.
 """
 
+from collections.abc import Iterator
 from time import perf_counter
 
 from trainer import pace, state, update
@@ -38,7 +39,22 @@ def train(run: Training) -> bool:
 
 def _train_epoch(run: Training) -> bool:
     """Make the updates left in this epoch; return whether it was finished."""
-    settings = run.settings
+    finished = True
+    for _ in updates(run):
+        if run.interrupted or run.updates == run.settings.max_steps:
+            finished = False
+            break
+    begin = perf_counter()
+    run.place.finish()
+    run.seconds += perf_counter() - begin
+    return finished
+
+
+def updates(run: Training) -> Iterator[float]:
+    """Make the updates left in this epoch; yield the mean loss of each one.
+
+    A device may still work on the last one.
+    """
     run.model.train()
     batch = run.phase.batch
     pace.set_phase(run)
@@ -48,7 +64,6 @@ def _train_epoch(run: Training) -> bool:
     run.sampler.start(epoch=run.epoch, samples_seen=run.samples_seen)
     microbatches = iter(run.batches)
     losses, since, images_before = [], run.seconds, run.images
-    finished = True
     while run.samples_seen + batch <= run.sampler.count:
         begin = perf_counter()
         rate = pace.set_rate(run)
@@ -60,17 +75,11 @@ def _train_epoch(run: Training) -> bool:
         run.images += batch
         run.step += 1
         losses.append(loss)
-        if run.step % settings.log_every == 0:
+        if run.step % run.settings.log_every == 0:
             speed = (run.images - images_before) / (run.seconds - since)
             _log_step(run, sum(losses) / len(losses), rate, speed)
             losses, since, images_before = [], run.seconds, run.images
-        if run.interrupted or run.updates == settings.max_steps:
-            finished = False
-            break
-    begin = perf_counter()
-    run.place.finish()
-    run.seconds += perf_counter() - begin
-    return finished
+        yield loss
 
 
 def _log_step(run: Training, loss: float, rate: float, speed: float) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from device_cases import *  # noqa: F403 - the tests
+from halfway import halfway
 
 from collectives import kernels
 from collectives.arrays import DTYPES
@@ -111,6 +112,15 @@ def test_kernels_round_and_scale_as_the_host_does(cp, wire, wide):
         scaled(kinds[0], x, kinds[1], y, 1 / 3)
         scaled(kinds[0], source, kinds[1], target, 1 / 3)
         same(kinds[1], target, y)
+
+
+@pytest.mark.parametrize("name", FLOATS[:2])
+def test_kernels_round_float64_once(cp, name):
+    wide, nearest = halfway(DTYPES[name])
+    y = cp.empty(nearest.size, nearest.dtype)
+    convert(DTYPES["float64"], cp.asarray(wide), DTYPES[name], y)
+    words = y.get().view(np.uint16)
+    np.testing.assert_array_equal(words, nearest.view(np.uint16))
 
 
 def test_tensors_share_their_memory(comm):

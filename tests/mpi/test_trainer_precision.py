@@ -154,7 +154,6 @@ def moved(comm, gradient, scale):
     reducer = Reducer(layer.named_parameters(), comm, wire="float16")
     computing = Precision("float32", "cpu", first_scale=scale)
     computing.backward(layer(torch.tensor([[gradient]])).sum())
-    assert torch.isfinite(layer.weight.grad).all()
     reducer.finish()
     computing.step(optimizer)
     computing.note(computing.current().tolist())
