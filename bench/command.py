@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from collectives import (
 )
 
 T = TypeVar("T")
+ALL_HERE_S = 10.0  # for all ranks to come to a refusal that all have found
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -76,9 +78,23 @@ def refuse(error: Exception, name: str) -> int:
         world = MPI.COMM_WORLD
     if world is None or world.rank == 0:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
-    if world is not None:
-        world.Barrier()  # a launcher may end the others when the first one leaves
+    if world is not None and not together(world):
+        print(f"{name}: rank {world.rank}: {error}", file=sys.stderr, flush=True)
+        world.Abort(2)
     return 2
+
+
+def together(world: Any) -> bool:
+    """Wait until all ranks are here; say whether they came.
+
+    A launcher may end the others when the first one leaves.
+    """
+    everyone, end = world.Ibarrier(), time.monotonic() + ALL_HERE_S
+    while not everyone.Test():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.001)
+    return True
 
 
 def check_writable(world: Any, *paths: str | None) -> None:

@@ -116,6 +116,8 @@ def tried() -> None:
     try:
         one = library().empty(1, float32.storage)
         combine("sum", float32, one, one, one)
+    except (MemoryError, library().cuda.runtime.CUDARuntimeError) as error:
+        raise UnsupportedArray(f"the GPU runs no kernel: {error}") from error
     except Exception as error:  # whatever is missing, and whoever misses it
         first = str(error).strip().partition("\n")[0]
         raise UnsupportedArray(

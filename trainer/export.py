@@ -25,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         options = parser.parse_args(argv)
+        if not options.out.endswith(".safetensors"):
+            parser.error(f"got {options.out}, expected the name of a *.safetensors")
         packages.check(packages.missing("torch"))
         from trainer import weights
 
@@ -32,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InvalidArgument, OSError) as error:
         print(f"trainer.export: {error}", file=sys.stderr)
         return EXIT_USAGE
+    print(f"wrote {options.out}")
     for key, value in told.items():
         print(f"{key}: {value}")
     return 0

@@ -82,17 +82,18 @@ def check_variance(values: Recipe, size: int) -> None:
     Raises:
         InvalidArgument: with what to change.
     """
-    pixels, config = min(resizing.sizes(values)), values.bn
-    if features(values.model, pixels) > 1:
-        return
-    for phase in phases.of(values, size):
+    parts, config = phases.of(values, size), values.bn
+    for epoch, pixels in enumerate(resizing.sizes(values)):
+        phase = phases.of_epoch(values, parts, epoch)
         if config.ghost or phase.per_worker * config.group > 1:
             continue
+        if features(values.model, pixels) > 1:
+            continue
         raise InvalidArgument(
-            f"batch: {phase.workers:,} microbatches of 1 image from epoch "
-            f"{phase.epoch:g} on, but the last features of an image of {pixels} pixels "
-            "are 1 pixel, and one value has no variance to normalise by; use fewer "
-            "ranks or --virtual-workers, a larger --batch.per_worker, --bn.group 2, or "
+            f"batch: {phase.workers:,} microbatches of 1 image in epoch {epoch}, but "
+            f"the last features of an image of {pixels} pixels are 1 pixel, and one "
+            "value has no variance to normalise by; use fewer ranks or "
+            "--virtual-workers, a larger --batch.per_worker, --bn.group 2, or "
             f"--images.size {(2 << len(values.model.blocks)) + 1}"
         )
 

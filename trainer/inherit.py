@@ -1,9 +1,9 @@
 """Begin with the weights of another run: ``--start-from``.
 
-What the other run evaluates is taken, as an export takes it (`trainer.weights`): its
-weights, or their averages where it has some, and the pooled running averages of batch
-normalisation.  The new run is fresh in all else: optimiser, loss scale, epoch, order of
-the images; and so may have other settings, but not another network.
+Taken is what an export takes (`trainer.weights`): the weights, or their averages where
+the run has some, and the pooled running averages of batch normalisation.  The new run
+is fresh in all else: optimiser, loss scale, epoch, order of the images; and so may have
+other settings, but not another network.
 """
 
 from typing import Any, NamedTuple

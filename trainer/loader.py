@@ -104,10 +104,6 @@ class Answers:
         """Hold the data set."""
         self.dataset = dataset
 
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.dataset)
-
     def __getitems__(self, keys: Sequence[Key]) -> Any:
         """Return the images and labels of ``keys``, or an UnreadableImage."""
         try:

@@ -74,6 +74,7 @@ def expected(kind: Any) -> str:
 
 def nearest(name: str, kinds: Iterable[str]) -> str:
     """Name the flags that may have been meant, if any look like it."""
-    ends = [flag for flag in kinds if flag.split(".")[-1] == name]
+    last = name.split(".")[-1].replace("_", "-")
+    ends = [flag for flag in kinds if re.split(r"\.|--", flag)[-1] in (name, last)]
     near = ends or difflib.get_close_matches(f"--{name}", kinds, n=1, cutoff=0.7)
     return f"; perhaps you meant {' or '.join(near)}" if near else ""

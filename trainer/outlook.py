@@ -47,7 +47,7 @@ def forecast_lines(values: Recipe, size: int, training: int) -> list[str]:
             *_scaling_lines(cluster, calls),
         ]
     except UnsupportedTopology as error:
-        return [f"{head}; no forecast for {where}: {error}"]
+        return [f"{head}; no forecast, {where}: {error}"]
 
 
 def _untimed(values: Recipe, training: int) -> str:

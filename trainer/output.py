@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from collectives import InvalidArgument
 from trainer import adapter, checkpoint, lr, recipe, trace
 from trainer.training import Training
 
@@ -12,18 +13,20 @@ def begin(run: Training, *, resumed: bool) -> None:
     A run that is ``resumed`` goes on with them.
 
     Raises:
-        InvalidArgument: the trace cannot be written, or a log cannot be started.
+        InvalidArgument: output or trace cannot be written, or a log not be started.
     """
     settings = run.settings
     if settings.trace is not None:
         trace.make_file(settings.trace)
-    if not resumed:
-        earlier = checkpoint.set_aside(settings.output)
-        if earlier is not None:
-            run.recorder.line(f"what an earlier run had left is in {earlier}")
-    logs = adapter.named(settings.log)
-    run.recorder.open(settings.output, resumed=resumed, logs=logs)
-    Path(settings.output, "config.yaml").write_text(settings.yaml, encoding="utf-8")
+    try:
+        earlier = None if resumed else checkpoint.set_aside(settings.output)
+        logs = adapter.named(settings.log)
+        run.recorder.open(settings.output, resumed=resumed, logs=logs)
+        Path(settings.output, "config.yaml").write_text(settings.yaml, encoding="utf-8")
+    except OSError as error:
+        raise InvalidArgument(f"--output: cannot write there: {error}") from error
+    if earlier is not None:
+        run.recorder.line(f"what an earlier run had left is in {earlier}")
     tell(run, resumed=resumed)
 
 

@@ -5,7 +5,7 @@ and the refusal of a wrong value come from there.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import Field, field, fields
+from dataclasses import Field, field
 from math import isfinite
 from typing import Any
 
@@ -40,13 +40,6 @@ def described(entry: Field) -> str:
     return f"{entry.metadata['meaning']}{'; ' * bool(more)}{more}"
 
 
-def choices(owner: type, name: str) -> tuple[str, ...]:
-    """Return the valid words of a setting of the dataclass ``owner``."""
-    found = {entry.name: entry for entry in fields(owner)}
-    words: tuple[str, ...] = found[name].metadata["choices"]
-    return words
-
-
 def check(flag: str, value: Any, entry: Field) -> None:
     """Refuse a value that the setting ``entry`` cannot have.
 
@@ -55,11 +48,17 @@ def check(flag: str, value: Any, entry: Field) -> None:
     """
     if value is None and entry.default is None:
         return
+    if value is None:
+        raise InvalidArgument(f"{flag}: got null, expected a value")
+    if isinstance(entry.default, bool) and not isinstance(value, bool):
+        raise InvalidArgument(f"{flag}: got {value!r}, expected true or false")
     words, within = entry.metadata["choices"], entry.metadata["within"]
     if words and value not in words:
         null = ", or null" if entry.default is None else ""
         raise InvalidArgument(
             f"{flag}: got {value!r}, expected one of {', '.join(words)}{null}"
         )
-    if within and not (isfinite(value) and WITHIN[within](value)):
-        raise InvalidArgument(f"{flag}: got {value:.7g}, expected {within}")
+    finite = isinstance(value, int) or not within or isfinite(value)
+    if within and not (finite and WITHIN[within](value)):
+        shown = value if isinstance(value, int) else f"{value:.7g}"
+        raise InvalidArgument(f"{flag}: got {shown}, expected {within}")

@@ -51,7 +51,9 @@ def parse(argv: Sequence[str]) -> Settings:
     except ArgumentError as error:
         raise InvalidArgument(mistakes.explain(str(error), PROGRAM)) from error
     batch_given = "batch.per_worker" in given or "batch.phases" in given
-    return _settings(parser, parsed, batch_given=batch_given)
+    settings = _settings(parser, parsed, batch_given=batch_given)
+    valid.check_words(settings, argv)
+    return settings
 
 
 def make_parser(argv: Sequence[str]) -> ArgumentParser:
@@ -113,6 +115,15 @@ def _read(path: str) -> dict[str, Any]:
             f"--config {path}: expected a YAML mapping such as the config.yaml of a "
             f"run, got {type(content).__name__}"
         )
+    for prefix, _ in recipe.groups():
+        group = content.get(prefix[:-1], {})
+        if not isinstance(group, dict):
+            raise InvalidArgument(
+                f"--config {path}: {prefix[:-1]}: got {group!r}, expected a mapping "
+                "such as {width: 64}"
+            )
+    if "config" in content:
+        raise InvalidArgument(f"--config {path}: config: a file names no other file")
     return content
 
 

@@ -77,7 +77,9 @@ def prepare(
     if content is not None:
         state.restore(run, content)
         recorder.line(f"resumed at epoch {run.epoch}, update {run.step}")
-    elif first is not None:
+    elif settings.resume is not None:
+        recorder.line(f"no checkpoint in {settings.output} yet: from the beginning")
+    if content is None and first is not None:
         recorder.line(inherit.give(run, first))
     agree.on_root(comm, lambda: output.begin(run, resumed=content is not None))
     run.trace = run.reducer.trace = trace.start(comm, settings.trace)

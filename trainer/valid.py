@@ -1,5 +1,6 @@
 """Which settings can work: all that is known without ranks, devices or data."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from itertools import pairwise
 from typing import Any
@@ -26,7 +27,6 @@ def check(settings: Any) -> None:
     check_each(settings)
     check_gpu(settings)
     check_files(settings)
-    check_start(settings)
     check_images(settings)
     check_model(settings.recipe)
     check_epochs(settings.recipe)
@@ -60,11 +60,11 @@ def check_gpu(settings: Any) -> None:
         "--gpu-transport": settings.gpu_transport != Flags.gpu_transport,
         "--overlap": settings.overlap != Flags.overlap,
     }
-    for flag in given:
-        if given[flag] and settings.device != "cuda":
+    for name in given:
+        if given[name] and settings.device != "cuda":
             raise InvalidArgument(
-                f"{flag}: is for GPUs, but the device is {settings.device}; add "
-                f"--device cuda, or leave out {flag}"
+                f"{name}: is for GPUs, but the device is {settings.device}; add "
+                f"--device cuda, or leave out {name}"
             )
 
 
@@ -74,39 +74,41 @@ def check_files(settings: Any) -> None:
         "--loader": settings.loader != Flags.loader,
         "--data-errors": settings.data_errors != Flags.data_errors,
     }
-    for flag in given:
-        if given[flag] and not dataset.find(settings.data).NEEDS_ROOT:
+    for name in given:
+        if given[name] and not dataset.find(settings.data).NEEDS_ROOT:
             raise InvalidArgument(
-                f"{flag}: is for image files, but the data is {settings.data}; add "
-                f"--data imagefolder, or leave out {flag}"
+                f"{name}: is for image files, but the data is {settings.data}; add "
+                f"--data imagefolder, or leave out {name}"
             )
-
-
-def check_start(settings: Any) -> None:
-    """Refuse to begin with the weights of one run and to go on with another."""
-    if settings.start_from is not None and settings.resume not in (None, "auto"):
-        raise InvalidArgument(
-            f"--start-from: got {settings.start_from} with --resume {settings.resume}, "
-            "which goes on with its own weights; leave out one of them, or use "
-            "--resume auto, which takes over as soon as the output has a checkpoint"
-        )
 
 
 def check_images(settings: Any) -> None:
-    """Refuse a setting of images that the data set does not read."""
-    values, read = settings.recipe, dataset.find(settings.data).IMAGES
-    for name in (entry.name for entry in fields(values.images)):
-        if name not in read and values.sources[f"images.{name}"] == "given":
-            raise InvalidArgument(
-                f"--images.{name}: changes nothing, because --data {settings.data} "
-                f"reads only {', '.join(f'images.{field}' for field in read)}; leave "
-                "it out"
-            )
-    if "resize" in read and values.images.resize < values.images.size:
+    """Refuse a short side that holds no crop."""
+    images = settings.recipe.images
+    read = "resize" in dataset.find(settings.data).IMAGES
+    if read and images.resize < images.size:
         raise InvalidArgument(
-            f"--images.resize: got {values.images.resize}, expected at least "
-            f"--images.size ({values.images.size})"
+            f"--images.resize: got {images.resize}, expected at least "
+            f"--images.size ({images.size})"
         )
+
+
+def check_words(settings: Any, argv: Sequence[str]) -> None:
+    """Refuse a flag of images that the data set does not read.
+
+    In a file it may stand: that of another data set's run is one to try with this one.
+
+    Raises:
+        InvalidArgument: naming the flag, and those that are read.
+    """
+    read = dataset.find(settings.data).IMAGES
+    given = [word.split("=")[0] for word in argv if word.startswith("--images.")]
+    for word in given:
+        if word.removeprefix("--images.") not in read:
+            raise InvalidArgument(
+                f"{word}: changes nothing, because --data {settings.data} reads only "
+                f"{', '.join(f'images.{name}' for name in read)}; leave it out"
+            )
 
 
 def check_model(values: Recipe) -> None:

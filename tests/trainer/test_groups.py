@@ -72,7 +72,7 @@ ALONE = {"batch.phases": ((0.0, 64, 32), (30.0, 64, 1)), "images.size": 32}
 def test_one_value_alone_has_no_variance_and_is_refused():
     values = vary(recipe.plain(), given=ALONE)
     with pytest.raises(
-        InvalidArgument, match="64 microbatches of 1 image from epoch 30 .*size 33"
+        InvalidArgument, match="64 microbatches of 1 image in epoch 30, .*size 33"
     ):
         groups.check_variance(values, 1)
 

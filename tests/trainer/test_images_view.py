@@ -7,7 +7,7 @@ from jpegs import encode, picture
 from PIL import Image
 
 from collectives import InvalidArgument
-from trainer import setting
+from trainer import recipe
 from trainer.fields import Images
 from trainer.images import colour, crops, view
 from trainer.images.decode import Encoded
@@ -135,7 +135,7 @@ def test_recipes_may_choose_what_there_is():
         "filter": view.FILTERS,
         "normalise": colour.CONSTANTS,
     }.items():
-        assert setting.choices(Images, field) == tuple(known)
+        assert recipe.entries()[f"images.{field}"].metadata["choices"] == tuple(known)
 
 
 @pytest.mark.parametrize(

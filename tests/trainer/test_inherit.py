@@ -8,7 +8,6 @@ from collectives import InvalidArgument
 from trainer import inherit, recipe
 from trainer.fields import Model
 from trainer.run import execute
-from trainer.settings import parse
 
 HERE = Model(width=4, blocks=(1, 1), classes=10)
 SHORT = "--max-steps", "3"
@@ -95,8 +94,3 @@ def test_a_missing_run_is_refused_before_anything_is_written(tmp_path):
     ):
         from_before(tmp_path)
     assert not (tmp_path / "after").exists()
-
-
-def test_two_runs_to_go_on_from_are_refused():
-    with pytest.raises(InvalidArgument, match="--start-from: got a with --resume b"):
-        parse(["--start-from", "a", "--resume", "b"])

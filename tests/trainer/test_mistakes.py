@@ -24,6 +24,7 @@ from trainer.settings import parse
         ("--model.blocks", "--model.blocks: expected one argument"),
         ("--lr 0.1", "--lr 0.1; perhaps you meant --optimizer.lr or --rmsprop.lr; "),
         ("--recip x", "--recip x; perhaps you meant --recipe; python -m trainer.run"),
+        ("--reduction.wire float16", "; perhaps you meant --wire; "),
         ("--zzz", "unrecognized arguments: --zzz; python -m trainer.run --help lists"),
     ],
 )

@@ -88,6 +88,32 @@ def test_a_configuration_file_must_be_a_mapping(tmp_path):
         parse(["--config", str(path)])
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("lr: 0.1", "lr: got 0.1, expected a mapping"),
+        ("batch: 64", "batch: got 64, expected a mapping"),
+        ("model:", "model: got None, expected a mapping"),
+        ("config: 3", "config: a file names no other"),
+        ("epochs: null", "--epochs: got null, expected a value"),
+        ("channels_last: 'no'", "--channels-last: got 'no', expected true or false"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(tmp_path, text, words):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(InvalidArgument, match=words) as caught:
+        parse(["--config", str(path)])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_another_data_set_s_run_can_be_tried(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("images: {resize: 300, jitter: 0.1}\n", "utf-8")
+    assert parse(["--config", str(path), "--data", "synthetic"]).data == "synthetic"
+    assert parse(["--config", str(path)]).recipe.images.size == 32
+
+
 def test_an_unknown_key_of_a_file_is_refused(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("model: {depth: 50}\n", "utf-8")

@@ -91,7 +91,7 @@ VARIANTS = {
             hardware="448 nodes of KNL",
             top1="76.1",
             source="code",
-            notes=("after the 85 epochs before, which are not part of this run",),
+            notes=("after 85 epochs of codreanu2017: --start-from their checkpoint",),
         ),
     ),
     "11520": adopt(
