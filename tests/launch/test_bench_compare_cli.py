@@ -51,7 +51,7 @@ def test_another_training_than_ddps_exits_1(start):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--trainer", "ours,horovod"], "unknown 'horovod'; choose from ours, "),
+        (["--trainer", "ours,horovod"], "unknown 'horovod'; choose from trainer, "),
         (["--steps", "0"], "--steps 0: expected at least 1"),
         (["--json", "/absent/out.json"], "'/absent' is no writable directory"),
         (["--trainer", "ours", "--bucket-bytes", "4B"], "size '4B': expected bytes"),
