@@ -51,7 +51,7 @@ def phase_table(values: Recipe, size: int) -> list[str]:
     parts = phases.of(values, size)
     order = [phases.of_epoch(values, parts, epoch) for epoch in range(values.epochs)]
     lines = [
-        f"{'of the span':<12}{'from epoch':>10}{'batch':>8}{'workers':>9} x {'n':<5}"
+        f"{'span epoch':<12}{'from epoch':>10}{'batch':>8}{'workers':>9} x {'n':<5}"
         f"{'bn sees':>8}{'momentum':>10}  microbatches an update"
     ]
     for phase in parts:
