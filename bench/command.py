@@ -69,7 +69,10 @@ def launched(
 
 
 def refuse(error: Exception, name: str) -> int:
-    """Say once, on rank 0, what all ranks have found wrong; return the exit code."""
+    """Say once, on rank 0, what all ranks have found wrong; return the exit code.
+
+    Where the others do not come, only this rank has found it: that ends the job.
+    """
     try:
         from mpi4py import MPI
     except ImportError:
@@ -79,7 +82,8 @@ def refuse(error: Exception, name: str) -> int:
     if world is None or world.rank == 0:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
     if world is not None and not together(world):
-        print(f"{name}: rank {world.rank}: {error}", file=sys.stderr, flush=True)
+        if world.rank != 0:
+            print(f"{name}: rank {world.rank}: {error}", file=sys.stderr, flush=True)
         world.Abort(2)
     return 2
 

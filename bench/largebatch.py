@@ -131,10 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     mpi = share.world()
     if mpi.size > 1:
         abort_on_exception()
-    try:
-        return carry_out(options, [*NAME.split(), *arguments], mpi)
-    except InvalidArgument as error:
-        return refuse(error, NAME)  # raised by all ranks
+    return carry_out(options, [*NAME.split(), *arguments], mpi)
 
 
 def carry_out(options: Options, command: Sequence[str], mpi: Any) -> int:
@@ -150,7 +147,7 @@ def carry_out(options: Options, command: Sequence[str], mpi: Any) -> int:
             problem = str(error)
     found, problem = mpi.bcast((found, problem))
     if problem is not None:
-        raise InvalidArgument(problem)
+        return refuse(InvalidArgument(problem), NAME)
     if options.report is None:
         study(found, mpi, options.json, printer(mpi.rank))
     if mpi.rank == 0:

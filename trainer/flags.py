@@ -3,10 +3,10 @@
 One flag each, ``--data-dir`` for ``data_dir``.
 """
 
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, fields
 
-from trainer import adapter, console, dataset
-from trainer.setting import setting
+from trainer import adapter, console, dataset, recipe
+from trainer.setting import setting, spelled
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,10 @@ class Flags:
     progress: str = setting("lines", "how it is shown", choices=console.PROGRESS)
     trace: str | None = setting(None, "file for ui.perfetto.dev: when ranks did what")
     dry_run: bool = setting(False, "print the plan and stop")
+
+
+def every() -> dict[str, Field]:
+    """Return the setting of each flag, those of a recipe after those of the run."""
+    of_run = {spelled(entry.name): entry for entry in fields(Flags)}
+    of_recipe = {recipe.flag(path): entry for path, entry in recipe.entries().items()}
+    return of_run | of_recipe

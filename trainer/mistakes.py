@@ -4,12 +4,12 @@ import difflib
 import re
 import types
 from collections.abc import Container, Iterable
-from dataclasses import fields
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
-from trainer import recipe, valid
-from trainer.flags import Flags
+from trainer import flags
+from trainer.setting import spelled
 
+FIRST = ("--config", "--recipe", "--data")  # which are no settings
 WORDS = {
     int: "a whole number",
     float: "a number",
@@ -24,40 +24,27 @@ UNKNOWN_KEY = re.compile(r"Option '([^']+)' is not accepted")
 
 def explain(message: str, program: str) -> str:
     """Return what the parser of settings said, with the valid type or nearest flags."""
-    kinds, message = types_of_flags(), " ".join(message.split())
+    known, message = flags.every(), " ".join(message.split())
     if wrong := WRONG_TYPE.search(message):
-        flag = flag_of(wrong[1], kinds)
-        return f"{flag}: got {wrong[2]}, expected {expected(kinds[flag])}"
+        flag = flag_of(wrong[1], known)
+        return f"{flag}: got {wrong[2]}, expected {expected(known[flag].type)}"
     if key := UNKNOWN_KEY.search(message):
         return (
-            f"no setting {key[1]!r}{nearest(key[1], kinds)}; {program} --help lists all"
+            f"no setting {key[1]!r}{nearest(key[1], known)}; {program} --help lists all"
         )
     if "unrecognized" not in message:
         return message
     word = next((w for w in message.split() if w.startswith("--")), "").split("=")[0]
-    return f"{message}{nearest(word[2:], kinds)}; {program} --help lists all flags"
+    return f"{message}{nearest(word[2:], known)}; {program} --help lists all flags"
 
 
-def types_of_flags() -> dict[str, Any]:
-    """Return the type of each flag's value."""
-    of_run = get_type_hints(Flags)
-    kinds: dict[str, Any] = dict.fromkeys(("--config", "--recipe", "--data"), str)
-    kinds |= {valid.flag(entry.name): of_run[entry.name] for entry in fields(Flags)}
-    for prefix, group in recipe.groups():
-        hints = get_type_hints(group)
-        for entry in fields(group):
-            if entry.metadata:
-                kinds[recipe.flag(f"{prefix}{entry.name}")] = hints[entry.name]
-    return kinds
-
-
-def flag_of(key: str, kinds: Container[str]) -> str:
+def flag_of(key: str, known: Container[str]) -> str:
     """Return the flag of a key of the parser.
 
     >>> flag_of("data_dir", ["--data-dir"]), flag_of("loss_scale", ["--loss_scale"])
     ('--data-dir', '--loss_scale')
     """
-    return f"--{key}" if f"--{key}" in kinds else valid.flag(key)
+    return f"--{key}" if f"--{key}" in known else spelled(key)
 
 
 def expected(kind: Any) -> str:
@@ -72,9 +59,10 @@ def expected(kind: Any) -> str:
     return f"[{', '.join(parts)}]" if parts else WORDS[kind]
 
 
-def nearest(name: str, kinds: Iterable[str]) -> str:
+def nearest(name: str, settings: Iterable[str]) -> str:
     """Name the flags that may have been meant, if any look like it."""
+    known = (*FIRST, *settings)
     last = name.split(".")[-1].replace("_", "-")
-    ends = [flag for flag in kinds if re.split(r"\.|--", flag)[-1] in (name, last)]
-    near = ends or difflib.get_close_matches(f"--{name}", kinds, n=1, cutoff=0.7)
+    ends = [flag for flag in known if re.split(r"\.|--", flag)[-1] in (name, last)]
+    near = ends or difflib.get_close_matches(f"--{name}", known, n=1, cutoff=0.7)
     return f"; perhaps you meant {' or '.join(near)}" if near else ""

@@ -32,7 +32,7 @@ from trainer.fields import (
     Rmsprop,
 )
 from trainer.published import Published
-from trainer.setting import setting
+from trainer.setting import setting, spelled
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 PROVENANCES = ("paper", "code", "derived", "chosen", "given")
@@ -206,7 +206,7 @@ def flag(path: str) -> str:
     ('--lr.factor', '--bucket-bytes')
     """
     group, _, name = path.rpartition(".")
-    return f"--{name.replace('_', '-')}" if group == "reduction" else f"--{path}"
+    return spelled(name) if group == "reduction" else f"--{path}"
 
 
 def show(value: Any) -> str:

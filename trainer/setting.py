@@ -33,6 +33,15 @@ def setting(
     return field(default=default, metadata=about)
 
 
+def spelled(name: str) -> str:
+    """Return the flag of a setting that has no group.
+
+    >>> spelled("data_dir")
+    '--data-dir'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
 def described(entry: Field) -> str:
     """Return what a user has to know of a setting, in a line."""
     choices, within = entry.metadata["choices"], entry.metadata["within"]

@@ -8,7 +8,7 @@ come from them.  `parse` needs no MPI; ``config.yaml`` of a finished run, given 
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -17,7 +17,7 @@ from collectives import InvalidArgument
 from trainer import dataset, mistakes, recipe, valid
 from trainer.flags import Flags
 from trainer.recipe import Recipe
-from trainer.setting import described
+from trainer.setting import described, spelled
 
 FIRST = {"recipe": "goyal2017", "data": "digits", "device": "cpu"}  # and their defaults
 PROGRAM = "python -m trainer.run"
@@ -132,14 +132,13 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str) -> None:
     add("--config", action="config", help="YAML file of settings; flags override it")
     add("--recipe", type=str, default=name, help=" | ".join(recipe.names()))
     add("--data", type=str, default=data, help=" | ".join(dataset.names()))
-    kinds, defaults = get_type_hints(Flags), {"output": f"runs/{name}-{data}"}
+    defaults = {"output": f"runs/{name}-{data}"}
     for entry in fields(Flags):
-        switch, default = kinds[entry.name] is bool, entry.default
         add(
-            valid.flag(entry.name),
+            spelled(entry.name),
             help=described(entry),
-            default=defaults.get(entry.name, default),
-            **{"action": "store_true"} if switch else {"type": kinds[entry.name]},
+            default=defaults.get(entry.name, entry.default),
+            **{"action": "store_true"} if entry.type is bool else {"type": entry.type},
         )
 
 
@@ -147,11 +146,11 @@ def _add_recipe_flags(parser: ArgumentParser, base: Recipe) -> None:
     defaults, entries = dict(recipe.flatten(base)), recipe.entries()
     for prefix, group in recipe.groups():
         title = (group.__doc__ or "").splitlines()[0].rstrip(".")
-        shown, kinds = parser.add_argument_group(title), get_type_hints(group)
+        shown = parser.add_argument_group(title)
         for path in (p for p in entries if p.rpartition(".")[0] == prefix[:-1]):
             shown.add_argument(
                 recipe.flag(path),
-                type=kinds[entries[path].name],
+                type=entries[path].type,
                 default=defaults[path],
                 help=f"{described(entries[path])} [{base.sources[path]}]",
             )

@@ -39,15 +39,10 @@ def check(settings: Any) -> None:
     console.check(settings.progress)
 
 
-def flag(name: str) -> str:
-    """Return the flag of one of the run's settings."""
-    return f"--{name.replace('_', '-')}"
-
-
 def check_each(settings: Any) -> None:
     """Refuse a value that its setting cannot have, whatever the others are."""
     for entry in fields(Flags):
-        setting.check(flag(entry.name), getattr(settings, entry.name), entry)
+        setting.check(setting.spelled(entry.name), getattr(settings, entry.name), entry)
     entries = recipe.entries()
     for path, value in recipe.flatten(settings.recipe):
         setting.check(recipe.flag(path), value, entries[path])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer import bn, checkpoint, export, weights
+from trainer import bn, checkpoint, export
 from trainer.fields import Model
 from trainer.model import ResNet
 
@@ -67,7 +67,7 @@ def load(path):
 
 def test_a_resnet50_has_all_of_torchvisions_entries_and_no_other(tmp_path):
     write(tmp_path, Model())
-    weights.export(str(tmp_path), str(tmp_path / "out.safetensors"))
+    export.export(str(tmp_path), str(tmp_path / "out.safetensors"))
     found = {n: tuple(t.shape) for n, t in load(tmp_path / "out.safetensors").items()}
     expected = resnet50()
     assert found == expected
@@ -77,7 +77,7 @@ def test_a_resnet50_has_all_of_torchvisions_entries_and_no_other(tmp_path):
 
 def test_the_tensors_are_those_of_the_checkpoint(tmp_path):
     network = write(tmp_path, TINY)
-    weights.export(str(tmp_path), str(tmp_path / "out.safetensors"))
+    export.export(str(tmp_path), str(tmp_path / "out.safetensors"))
     other = ResNet(TINY)
     nn.init.zeros_(other.fc.weight)
     other.load_state_dict(load(tmp_path / "out.safetensors"), strict=True)
@@ -88,7 +88,7 @@ def test_the_tensors_are_those_of_the_checkpoint(tmp_path):
 
 def test_running_averages_of_all_ranks_are_pooled(tmp_path):
     write(tmp_path, TINY, rows=2)
-    weights.export(str(tmp_path), str(tmp_path / "out.safetensors"))
+    export.export(str(tmp_path), str(tmp_path / "out.safetensors"))
     found = load(tmp_path / "out.safetensors")
     # Means 1 and 2, variances 2 and 3: mean squares 3 and 7.
     assert torch.equal(found["bn1.running_mean"], torch.full((4,), 1.5))
@@ -103,7 +103,7 @@ def test_averages_are_exported_unless_the_weights_are_asked_for(tmp_path, raw):
     stored = {"model": averages.state_dict(), "buffers": rows}
     network = write(tmp_path, TINY, ema=stored)
     out = str(tmp_path / "out.safetensors")
-    told = weights.export(str(tmp_path), out, raw=raw)
+    told = export.export(str(tmp_path), out, raw=raw)
     assert told["weights"] == ("last" if raw else "averages")
     found, expected = load(out), network if raw else averages
     assert torch.equal(found["fc.weight"], expected.fc.weight)
@@ -114,7 +114,7 @@ def test_averages_are_exported_unless_the_weights_are_asked_for(tmp_path, raw):
 @pytest.mark.parametrize("stride", ["v1", "v1.5"])
 def test_the_metadata_says_which_network_it_is(tmp_path, stride):
     write(tmp_path, Model(stride=stride, width=4, blocks=(1, 1), classes=10))
-    told = weights.export(str(tmp_path), str(tmp_path / "out.safetensors"))
+    told = export.export(str(tmp_path), str(tmp_path / "out.safetensors"))
     with safetensors.safe_open(tmp_path / "out.safetensors", "pt") as file:
         assert file.metadata() == told
     assert told["stride"] == stride and told["architecture"] == "resnet"
@@ -159,7 +159,7 @@ def test_who_may_read_the_file_is_the_users_choice(tmp_path, mask):
     write(tmp_path, TINY)
     before = os.umask(mask)
     try:
-        weights.export(str(tmp_path), str(tmp_path / "out.safetensors"))
+        export.export(str(tmp_path), str(tmp_path / "out.safetensors"))
     finally:
         os.umask(before)
     mode = (tmp_path / "out.safetensors").stat().st_mode

@@ -38,7 +38,9 @@ def test_the_images_command_names_the_extra_too(package, extra):
 
 
 def test_the_export_names_the_extra_too():
-    code, output, errors = run_without("torch", "trainer.export", "run", "out")
+    code, output, errors = run_without(
+        "torch", "trainer.export", "run", "out.safetensors"
+    )
     cure = "torch is not installed; pip install 'mpi-collectives[train]'"
     assert (code, output, errors) == (2, "", f"trainer.export: {cure}\n")
 

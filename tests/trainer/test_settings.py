@@ -1,11 +1,9 @@
 import re
-from dataclasses import fields
 
 import pytest
 
 from collectives import InvalidArgument, algorithms
-from trainer import recipe, valid
-from trainer.flags import Flags
+from trainer import flags, recipe
 from trainer.settings import make_parser, parse
 
 
@@ -126,10 +124,7 @@ def test_every_algorithm_can_be_named(name):
     assert parse(["--algorithm", name]).recipe.reduction.algorithm == name
 
 
-ENTRIES = {
-    **{valid.flag(entry.name): entry for entry in fields(Flags)},
-    **{recipe.flag(path): entry for path, entry in recipe.entries().items()},
-}
+ENTRIES = flags.every()
 WORDS = [flag for flag, entry in ENTRIES.items() if entry.metadata["choices"]]
 
 
