@@ -12,6 +12,7 @@ with ``weights_only=True``:
     scaler     the loss scale, its history, and the updates skipped so far
     order      names of the parameters in the order of the gradient buckets
     position   epoch, samples_seen, step
+    top1       {step: percent} of the evaluations so far
     rng        torch's random state
     ranks      number of ranks
     config     {dotted field: value} of the recipe, and the run's seed and data
@@ -28,10 +29,11 @@ from typing import Any
 import torch
 
 from collectives import InvalidArgument
-from trainer import adapter
+from trainer import adapter, recipe
 
 SCHEMA = 2
 LATEST = "latest"
+FIXED = ("model.", "optimizer.", "lars.", "rmsprop.", "bn.", "seed", "data")
 FREE = (
     "optimizer.lr",
     "optimizer.momentum",
@@ -146,15 +148,7 @@ def check(path: Path, content: dict[str, Any], config: dict[str, Any]) -> None:
     Raises:
         InvalidArgument: listing the fields that differ, and where the run's own are.
     """
-    groups = ("model.", "optimizer.", "lars.", "rmsprop.", "bn.")
-    fixed = [path for path in config if path.startswith(groups) and path not in FREE]
-    fixed += ["seed", "data"]
-    stored = content["config"]
-    different = [
-        f"--{path} {stored.get(path)} there, {config[path]} here"
-        for path in fixed
-        if stored.get(path) != config[path]
-    ]
+    different = changes(content, config, fixed=True)
     if different:
         kept = path.with_name("config.yaml")
         cure = f"--config {kept}" if kept.is_file() else "its values"
@@ -162,6 +156,24 @@ def check(path: Path, content: dict[str, Any], config: dict[str, Any]) -> None:
             f"--resume: the checkpoint is of another run: {'; '.join(different)}; "
             f"start without --resume, or instead of these give {cure}"
         )
+
+
+def changes(
+    content: dict[str, Any], config: dict[str, Any], *, fixed: bool
+) -> list[str]:
+    """Return the settings that differ, of those that are fixed or of the others."""
+    stored = content["config"]
+    return [
+        f"{recipe.flag(path)} {recipe.show(stored.get(path))} there, "
+        f"{recipe.show(value)} here"
+        for path, value in config.items()
+        if is_fixed(path) is fixed and stored.get(path) != value
+    ]
+
+
+def is_fixed(path: str) -> bool:
+    """Say whether a setting cannot change in a run: its state depends on it."""
+    return path.startswith(FIXED) and path not in FREE
 
 
 def _replace(path: Path, fill: Any) -> None:

@@ -161,12 +161,10 @@ class Course:
                 f"{event['images_per_s']:>7,.1f} images/s  {self._left(event)} left"
             )
         if kind == "eval":
-            skipped = event.get("unreadable", 0)
             return (
                 f"{self._where(event)}  evaluated    loss {event['loss']:.4f}  "
                 f"top-1 {event['top1']:.2f} % ({event['correct']} of {event['count']})"
-                + f", {skipped} unreadable images skipped"
-                * (skipped > 0)
+                + skipped(event)
             )
         if kind == "phase":
             return (
@@ -178,11 +176,7 @@ class Course:
         if kind == "checkpoint":
             return f"checkpoint {event['path']}"
         if kind == "final":
-            return (
-                f"final top1={event['top1']:.2f}% loss={event['loss']:.4f} "
-                f"images/s={event['images_per_s']:.1f} "
-                f"allreduce={event['allreduce_s']:.2f}s"
-            )
+            return final(event)
         return None
 
     def short_text(self, event: Event) -> str:
@@ -211,3 +205,24 @@ class Course:
         done = self.done(event)
         passed = event["time"] - self.config["time"]
         return timedelta(seconds=round(passed * (1 - done) / done))
+
+
+def skipped(event: Event) -> str:
+    """Return what an evaluation adds of images that could not be read, if any."""
+    count = event.get("unreadable", 0)
+    if not count:
+        return ""
+    return (
+        f", {count} unreadable images skipped, such as {event['unreadable_files'][0]}"
+    )
+
+
+def final(event: Event) -> str:
+    """Return the last line: the result, and as the recipe's source takes it."""
+    line = (
+        f"final top1={event['top1']:.2f}% loss={event['loss']:.4f} "
+        f"images/s={event['images_per_s']:.1f} allreduce={event['allreduce_s']:.2f}s"
+    )
+    if "top1_median" not in event:
+        return line
+    return f"{line} top1_median{event['top1_median_of']}={event['top1_median']:.2f}%"

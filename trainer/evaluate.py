@@ -4,6 +4,7 @@ Correct answers are added as integers, losses in float64; the ranks may hold dif
 numbers of images.
 """
 
+import statistics
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
@@ -19,6 +20,7 @@ from trainer.dataset import skipped
 from trainer.place import Batch
 from trainer.training import Training
 
+NAMED = 20  # files at most
 Autocast = Callable[[], AbstractContextManager[Any]]  # makes the forward pass's context
 
 
@@ -46,6 +48,7 @@ def evaluate(run: Training) -> None:
     with run.trace.span("evaluation"):
         result = result_of(run)
     run.result = {"top1": result.top1, "loss": result.loss}
+    run.top1[run.step] = result.top1
     run.recorder.event(
         "eval",
         **run.where,
@@ -55,6 +58,14 @@ def evaluate(run: Training) -> None:
         **run.result,
         **unreadable(run),
     )
+
+
+def median(run: Training) -> dict[str, float]:
+    """Return the median of the last results, where the recipe's source tells that."""
+    last = list(run.top1.values())[-run.settings.recipe.published.median_of :]
+    if len(last) == 1:
+        return {}
+    return {"top1_median": statistics.median(last), "top1_median_of": len(last)}
 
 
 def result_of(run: Training) -> Result:
@@ -120,8 +131,12 @@ def count_correct(
     return Result(int(correct), count, float(loss))
 
 
-def unreadable(run: Training) -> dict[str, int]:
-    """Count the images that any rank has met and skipped; all ranks together."""
+def unreadable(run: Training) -> dict[str, Any]:
+    """Count the images that any rank has met and skipped, and name the first of them.
+
+    All ranks together.
+    """
     if run.settings.data_errors == "refuse":
         return {}
-    return {"unreadable": sum(len(skipped(part, run.comm)) for part in run.datasets)}
+    files = [path for part in run.datasets for path in skipped(part, run.comm)]
+    return {"unreadable": len(files), "unreadable_files": files[:NAMED]}

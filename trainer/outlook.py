@@ -4,7 +4,7 @@ from collectives import Topology, UnsupportedTopology
 from trainer import forecast, phases
 from trainer.fields import Model
 from trainer.forecast import Call
-from trainer.published import Cluster
+from trainer.published import Cluster, Published
 from trainer.recipe import IMAGENET, Recipe
 
 DEFAULT = "ring"  # the pattern shown for "auto" on a machine that is not known
@@ -18,12 +18,17 @@ def published_lines(values: Recipe) -> list[str]:
         "batch": known.batch,
         "workers": f"{known.workers:,}" if known.workers else "not known",
         "hardware": known.hardware,
-        "top-1": f"{known.top1} %" if known.top1 else "",
+        "top-1": _top1(known),
         "time": known.time,
         "efficiency against": known.baseline,
     }
     told = ", ".join(f"{key} {value}" for key, value in parts.items() if value)
-    return [f"published ({known.source}): {told}", *(f"  {n}" for n in known.notes)]
+    return [f"published ({known.source}): {told}", *(f"  {n}" for n in known.footnotes)]
+
+
+def _top1(known: Published) -> str:
+    of = f" (median of the last {known.median_of} epochs)" * (known.median_of > 1)
+    return f"{known.top1} %{of}" if known.top1 else ""
 
 
 def forecast_lines(values: Recipe, size: int, training: int) -> list[str]:

@@ -28,11 +28,19 @@ class Published:
     workers: int = 0  # most at a time; 0: not known
     hardware: str = ""
     top1: str = ""  # percent of ImageNet's validation images
+    median_of: int = 1  # last epochs of a run, whose median top1 is
     seconds: float | None = None  # of the whole run
     baseline: str = ""  # what the source's scaling efficiency refers to
     source: str = "paper"  # of these figures
+    begins: str = ""  # with which weights, where not with random ones
     notes: tuple[str, ...] = ()
     cluster: Cluster | None = None
+
+    @property
+    def footnotes(self) -> tuple[str, ...]:
+        """What to beware of, and which weights the run needs."""
+        needed = f"begins with the weights {self.begins}: --start-from"
+        return (*self.notes, needed) if self.begins else self.notes
 
     @property
     def time(self) -> str:

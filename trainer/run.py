@@ -111,6 +111,8 @@ def execute(run: Any) -> int:
 
 def tell_result(run: Any) -> None:
     """Tell which ranks were slow, and how the run has ended; all ranks together."""
+    from trainer import evaluate
+
     if run.comm.size > 1:
         report = run.stragglers.report()
         run.recorder.event("stragglers", step=run.step, **report)
@@ -126,6 +128,7 @@ def tell_result(run: Any) -> None:
         waited_s=reducer.waited_s,
         **run.precision.told(),
         **result,
+        **evaluate.median(run),
     )
 
 

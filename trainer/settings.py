@@ -49,11 +49,26 @@ def parse(argv: Sequence[str]) -> Settings:
         parsed = parser.parse_args(list(argv))
         given = parser.parse_args(list(argv), defaults=False)
     except ArgumentError as error:
+        for path in _found(argv).config:
+            check_file(parser, path)
         raise InvalidArgument(mistakes.explain(str(error), PROGRAM)) from error
     batch_given = "batch.per_worker" in given or "batch.phases" in given
     settings = _settings(parser, parsed, batch_given=batch_given)
     valid.check_words(settings, argv)
     return settings
+
+
+def check_file(parser: ArgumentParser, path: str) -> None:
+    """Refuse a file with a mistake, by its name.
+
+    Raises:
+        InvalidArgument: saying what is wrong with it.
+    """
+    try:
+        parser.parse_args(["--config", path])
+    except ArgumentError as error:
+        problem = mistakes.explain(str(error), PROGRAM)
+        raise InvalidArgument(f"--config {path}: {problem}") from error
 
 
 def make_parser(argv: Sequence[str]) -> ArgumentParser:
@@ -80,6 +95,15 @@ def read_first(argv: Sequence[str]) -> dict[str, str]:
     Raises:
         InvalidArgument: a flag has no value, or a file cannot be read.
     """
+    found = _found(argv)
+    values: dict[str, Any] = dict(FIRST)
+    for path in found.config:
+        values.update(_read(path))
+    return {name: getattr(found, name) or str(values[name]) for name in FIRST}
+
+
+def _found(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what of `FIRST` is in flags, and the files that are named."""
     first = argparse.ArgumentParser(
         add_help=False, allow_abbrev=False, exit_on_error=False
     )
@@ -87,13 +111,9 @@ def read_first(argv: Sequence[str]) -> dict[str, str]:
     for name in FIRST:
         first.add_argument(f"--{name}")
     try:
-        found, _ = first.parse_known_args(list(argv))
+        return first.parse_known_args(list(argv))[0]
     except argparse.ArgumentError as error:
         raise InvalidArgument(str(error)) from error
-    values: dict[str, Any] = dict(FIRST)
-    for path in found.config:
-        values.update(_read(path))
-    return {name: getattr(found, name) or str(values[name]) for name in FIRST}
 
 
 def may_use_gpu(argv: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from trainer import (
     agree,
+    checkpoint,
     console,
     dataset,
     inherit,
@@ -77,6 +78,9 @@ def prepare(
     if content is not None:
         state.restore(run, content)
         recorder.line(f"resumed at epoch {run.epoch}, update {run.step}")
+        others = checkpoint.changes(content, state.config(settings), fixed=False)
+        if others:
+            recorder.line(f"other settings than so far: {'; '.join(others)}")
     elif settings.resume is not None:
         recorder.line(f"no checkpoint in {settings.output} yet: from the beginning")
     if content is None and first is not None:
@@ -99,16 +103,25 @@ def earlier(settings: Settings) -> tuple[dict[str, Any] | None, Inherited | None
 
 
 def rehearse(comm: Any, settings: Settings, recorder: Recorder) -> None:
-    """Show the plan of a run and nothing else.
+    """Show the plan of a run and nothing else; say where the run would begin.
 
     Raises:
         InvalidArgument: on all ranks, if the plan has a mistake.
     """
+    content, first = agree.on_root(comm, lambda: earlier(settings))
     count = agree.on_root(comm, lambda: planned(settings, recorder))
     settings = plan.fit(settings, comm.size, count)
     lines = agree.on_root(comm, lambda: plan.dry_run(settings, comm.topology, count))
-    for line in lines:
+    for line in [*lines, *begins(content, first)]:
         recorder.line(line)
+
+
+def begins(content: dict[str, Any] | None, first: Inherited | None) -> list[str]:
+    """Say where a run would begin, if not at its beginning."""
+    if content is not None:
+        position = content["position"]
+        return [f"resumes at epoch {position['epoch']}, update {position['step']}"]
+    return [f"begins with the {first.source}"] if first is not None else []
 
 
 def planned(settings: Settings, recorder: Recorder) -> int:

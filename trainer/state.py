@@ -38,6 +38,7 @@ def save(run: Training) -> None:
             "scaler": scaler,
             "order": run.reducer.order,
             "position": position,
+            "top1": run.top1,
             "rng": torch.get_rng_state(),
             "ranks": run.comm.size,
             "config": config(settings),
@@ -97,6 +98,7 @@ def restore(run: Training, content: dict[str, Any]) -> None:
     position = content["position"]
     run.epoch, run.step = position["epoch"], position["step"]
     run.samples_seen = position["samples_seen"]
+    run.top1 = dict(content.get("top1", {}))
     phase, sampler = run.phase, run.sampler
     config = run.settings.recipe.bn
     together = groups.cut(sampler, phase, config).ranks

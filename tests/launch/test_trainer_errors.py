@@ -137,7 +137,8 @@ def test_unreadable_images_are_skipped_and_counted(launch, mpiexec, tmp_path):
     command = train_on_damage(mpiexec, tmp_path, *skip)
     code, output = launch(command, timeout_s=60, **ONE_THREAD)
     assert code == 0, output
-    assert output.count(", 1 unreadable images skipped") == 1, output
+    told = f", 1 unreadable images skipped, such as {tmp_path}"
+    assert output.count(told) == 1, output
     lines = (tmp_path / "out" / "metrics.jsonl").read_text("utf-8").splitlines()
     counts = [json.loads(line).get("unreadable") for line in lines]
     assert [count for count in counts if count is not None] == [1]

@@ -50,11 +50,22 @@ def test_a_batch_that_changes_and_images_that_are_skipped_are_told():
         "event": "phase", "epochs_done": 4.0, "batch": 69632, "per_worker": 32,
         "momentum": 0.94,
     }  # fmt: skip
-    lines = shown(Lines, CONFIG, phase, {**EVAL, "unreadable": 2}).splitlines()
+    skipped = {**EVAL, "unreadable": 2, "unreadable_files": ["a/b.jpg", "c/d.jpg"]}
+    lines = shown(Lines, CONFIG, phase, skipped).splitlines()
     assert lines[0] == (
         "epoch  4.00 of 12  batch 69,632 images in microbatches of 32, momentum 0.94"
     )
-    assert lines[1].endswith("(353 of 360), 2 unreadable images skipped")
+    assert lines[1].endswith(", 2 unreadable images skipped, such as a/b.jpg")
+
+
+def test_the_result_is_told_as_the_source_of_the_recipe_takes_it():
+    final = {
+        "event": "final", "top1": 98.0, "loss": 0.05, "images_per_s": 10.0,
+        "allreduce_s": 1.0,
+    }  # fmt: skip
+    last = {**final, "top1_median": 97.5, "top1_median_of": 5}
+    lines = shown(Lines, CONFIG, final, last).splitlines()
+    assert lines[1] == f"{lines[0]} top1_median5=97.50%"
 
 
 def test_what_is_not_for_people_is_not_shown():

@@ -96,6 +96,36 @@ def test_a_signal_ends_the_run_after_the_update(tmp_path):
     assert state(tmp_path)["position"] == {"epoch": 0, "samples_seen": 128, "step": 1}
 
 
+def test_the_result_is_the_median_of_the_last_epochs_where_the_paper_s_is(tmp_path):
+    flags = "--epochs", "7"
+    execute(start(tmp_path, *flags, "--max-steps", "30"))
+    execute(start(tmp_path, *flags, "--resume", "auto"))
+    top1 = {e["step"]: e["top1"] for e in events(tmp_path) if e["event"] == "eval"}
+    last = events(tmp_path)[-1]
+    assert last["event"] == "final" and last["top1_median_of"] == 5
+    of_epochs = [top1[11 * epoch] for epoch in (3, 4, 5, 6, 7)]
+    assert last["top1_median"] == sorted(of_epochs)[2]
+
+
+def test_the_result_of_other_papers_is_the_last(tmp_path):
+    execute(start(tmp_path, "--recipe", "he2016"))
+    assert "top1_median" not in events(tmp_path)[-1]
+
+
+def test_settings_that_change_on_the_way_are_told(tmp_path, capsys):
+    execute(start(tmp_path, "--max-steps", "1"))
+    for flags, told in {
+        ("--epochs", "3", "--wire", "float16"): [
+            "other settings than so far: --epochs 2 there, 3 here; --wire null there, "
+            "float16 here"
+        ],
+        (): [],
+    }.items():
+        start(tmp_path, "--resume", "auto", *flags).recorder.close()
+        lines = capsys.readouterr().out.splitlines()
+        assert [line for line in lines if line.startswith("other settings")] == told
+
+
 def test_a_finished_run_is_only_evaluated_again(tmp_path):
     execute(start(tmp_path))
     first = events(tmp_path)[-1]

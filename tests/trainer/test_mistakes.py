@@ -1,4 +1,5 @@
 import doctest
+import re
 
 import pytest
 
@@ -42,8 +43,16 @@ def test_a_key_of_a_file_is_named_like_a_flag(tmp_path):
         "log_every: x": "--log-every: got x, expected a whole number",
     }.items():
         path.write_text(text, "utf-8")
-        with pytest.raises(InvalidArgument, match=words):
+        with pytest.raises(InvalidArgument, match=re.escape(words)) as caught:
             parse(["--config", str(path)])
+        assert str(caught.value).startswith(f"--config {path}: ")
+
+
+def test_a_mistake_of_a_flag_is_not_the_file_s(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("epochs: 3", "utf-8")
+    with pytest.raises(InvalidArgument, match="^--model.width: got x"):
+        parse(["--config", str(path), "--model.width", "x"])
 
 
 def test_doctests():

@@ -7,6 +7,7 @@
 With ``--workers`` the plan for so many ranks follows, and the ranks need not exist.
 """
 
+import signal
 import sys
 
 from collectives import CollectiveError, InvalidArgument, usage
@@ -60,7 +61,7 @@ def table() -> list[str]:
         for name in (module, *recipe.variants(module)):
             values = recipe.load(name)
             lines.append(_row(name, *describe(values)))
-            notes += [f"* {name}: {note}" for note in values.published.notes]
+            notes += [f"* {name}: {note}" for note in values.published.footnotes]
     return lines + notes
 
 
@@ -86,7 +87,7 @@ def describe(values: Recipe) -> tuple[str, ...]:
         f"{workers[0]} x {parts[0].per_worker}",
         f"{_kind(values)} {optimizer.momentum:g}, {_rate(values)}",
         f"{decay}/{values.label_smoothing:g}/{spans}",
-        (result or "-") + " *" * bool(known.notes),
+        (result or "-") + " *" * bool(known.footnotes),
     )
 
 
@@ -121,4 +122,5 @@ def one(recipe_name: str, workers: int | None) -> list[str]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader such as head may leave
     raise SystemExit(main())

@@ -91,7 +91,7 @@ VARIANTS = {
             hardware="448 nodes of KNL",
             top1="76.1",
             source="code",
-            notes=("after 85 epochs of codreanu2017: --start-from their checkpoint",),
+            begins="of codreanu2017 after 85 epochs",
         ),
     ),
     "11520": adopt(
