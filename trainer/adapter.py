@@ -12,7 +12,6 @@ It imports its package in ``start``: nobody who does not ask for it needs it.
 
 import importlib
 import importlib.util
-import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -40,7 +39,7 @@ def names() -> list[str]:
     """Return the names of all adapters: the files of ``trainer/adapters/``."""
     from trainer import adapters
 
-    return sorted(module.name for module in pkgutil.iter_modules(adapters.__path__))
+    return packages.modules(adapters)
 
 
 def named(text: str | None) -> tuple[str, ...]:

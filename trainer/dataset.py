@@ -23,7 +23,6 @@ that does joins the job a second time as the same rank.
 """
 
 import importlib
-import pkgutil
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -56,8 +55,7 @@ def names() -> list[str]:
     """Return the names of all data sets: the files of ``trainer/data/``."""
     from trainer import data
 
-    found = (module.name for module in pkgutil.iter_modules(data.__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+    return packages.modules(data)
 
 
 def find(name: str) -> ModuleType:

@@ -1,6 +1,8 @@
-"""Packages that commands need, and the extras that bring them."""
+"""Packages that commands need, the extras that bring them, and folders of plug-ins."""
 
 import importlib
+import pkgutil
+from types import ModuleType
 
 from collectives import InvalidArgument
 
@@ -43,3 +45,9 @@ def cure(error: ImportError, name: str) -> str:
 def absent(name: str, extra: str) -> str:
     """Say that a package is not there, and which extra brings it."""
     return f"{name} is not installed; pip install 'mpi-collectives[{extra}]'"
+
+
+def modules(folder: ModuleType) -> list[str]:
+    """Return the names of the files in a package, but of those that begin with "_"."""
+    found = (module.name for module in pkgutil.iter_modules(folder.__path__))
+    return sorted(name for name in found if not name.startswith("_"))

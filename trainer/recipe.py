@@ -13,12 +13,12 @@ paper, all that it does not state itself is ``chosen``.
 """
 
 import importlib
-import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from collectives import InvalidArgument
+from trainer import packages
 from trainer.fields import (
     Batch,
     Images,
@@ -86,8 +86,7 @@ def names() -> list[str]:
     """Return the names of all recipes: the files of ``trainer/recipes/``."""
     from trainer import recipes
 
-    found = (module.name for module in pkgutil.iter_modules(recipes.__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+    return packages.modules(recipes)
 
 
 def load(name: str) -> Recipe:
