@@ -1,46 +1,28 @@
 """Forecast a published run: what its ranks send, and how long it takes at best.
 
 The time of an update lies between two bounds, computed from the makers' figures of the
-links: communication entirely hidden behind computation, and not hidden at all.  No
+links: gradients that travel in buckets while the backward pass runs, as far as that
+can hide them (`trainer.layers` says when they are there), or all after it.  No
 published figure follows from that: stragglers, input and launches are not in it, and
 runs were slower by 5 to 15 %.  So the forecast is a band, printed beside the published
 figure, and never an agreement with it.
 
 Besides messages our costs count the additions (``gamma``: 0.2 ms an update on ABCI).
 ``hierarchical`` sums its leaders by halving and doubling, not by Jia et al.'s ring.
-The latency of the last bucket, which nothing can hide, is not in the lower bound.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from collectives import Chunk, Exchange, GroupCall, Machine, Topology, algorithms
-from trainer import fusion, phases
+from trainer import fusion, layers, phases
 from trainer.fields import Model, Reduction
 from trainer.phases import Phase
 from trainer.published import Cluster
 
 ITEMSIZE = {"float16": 2, "bfloat16": 2, "float32": 4}
-EXPANSION = 4  # channels out of a bottleneck, in widths
-
-
-class Parameters(NamedTuple):
-    """Parameters of a network by kind of layer."""
-
-    conv: int
-    norm: int
-    fc: int
-
-    @property
-    def total(self) -> int:
-        """All of them.
-
-        >>> parameters(Model())
-        Parameters(conv=23454912, norm=53120, fc=2049000)
-        >>> parameters(Model()).total
-        25557032
-        """
-        return sum(self)
+BUCKET_NBYTES = 4_000_000  # of gradients that travel early, as sent; chosen by us
+BACKWARD = 2 / 3  # of the computation
 
 
 class Call(NamedTuple):
@@ -48,6 +30,14 @@ class Call(NamedTuple):
 
     algorithm: str
     nbytes: int  # in the dtype in which they travel
+    ready: float = 1.0  # the part of the backward pass after which it can begin
+
+
+class Gradients(NamedTuple):
+    """An update's allreduces, in two ways."""
+
+    late: list[Call]  # after the backward pass
+    early: list[Call]  # in buckets, each when it is there
 
 
 class Traffic(NamedTuple):
@@ -58,7 +48,7 @@ class Traffic(NamedTuple):
 
 
 class Band(NamedTuple):
-    """Seconds: with all communication hidden, and with none."""
+    """Seconds: communication hidden as far as it can be, and not at all."""
 
     least: float
     most: float
@@ -69,7 +59,7 @@ class Scaling(NamedTuple):
 
     size: int
     published: float
-    band: Band  # communication not hidden, and hidden: lowest and highest efficiency
+    band: Band  # lowest and highest efficiency: communication not hidden, and hidden
     residual_s: float  # of a published update that the sum of both does not explain
     fitted: float  # with the residual of the first row, which is calibrated on it
 
@@ -85,40 +75,6 @@ def efficiency(rate: float, size: int, *, base_rate: float, base_size: int) -> f
     return rate / (size / base_size * base_rate)
 
 
-def tensors(model: Model) -> Iterator[tuple[str, int]]:
-    """Yield kind and number of parameters of each tensor, in the network's order."""
-    yield "conv", 3 * 7 * 7 * model.width
-    yield from [("norm", model.width)] * 2
-    channels = model.width
-    for stage, blocks in enumerate(model.blocks):
-        width = model.width << stage
-        out = EXPANSION * width
-        for block in range(blocks):
-            shapes = [(channels * width, width), (9 * width * width, width)]
-            shapes.append((width * out, out))
-            if block == 0:  # the projection shortcut
-                shapes.append((channels * out, out))
-            for weights, normalised in shapes:
-                yield "conv", weights
-                yield from [("norm", normalised)] * 2
-            channels = out
-    yield "fc", channels * model.classes
-    yield "fc", model.classes
-
-
-def parameters(model: Model) -> Parameters:
-    """Count the parameters of a bottleneck ResNet."""
-    counts = dict.fromkeys(Parameters._fields, 0)
-    for kind, count in tensors(model):
-        counts[kind] += count
-    return Parameters(**counts)
-
-
-def arrivals(model: Model) -> list[int]:
-    """Return the parameters of each tensor, in the order of the backward pass."""
-    return [count for _, count in tensors(model)][::-1]
-
-
 def cuts(counts: list[int], reduction: Reduction) -> list[list[int]]:
     """Return the buckets of float32 gradients of so many elements, as indices."""
     return fusion.layout(
@@ -128,25 +84,37 @@ def cuts(counts: list[int], reduction: Reduction) -> list[list[int]]:
     )
 
 
-def calls(model: Model, reduction: Reduction, default: str) -> list[Call]:
-    """Return an update's allreduces: all at once, or by bucket where bytes decide.
+def gradients(
+    model: Model, reduction: Reduction, *, default: str, processor: str = ""
+) -> Gradients:
+    """Return an update's allreduces.
 
-    ``default`` is the algorithm where the recipe says "auto".
+    Late ones are one, or those of the recipe's buckets where their bytes decide on the
+    algorithm; early ones these, or of `BUCKET_NBYTES`.  ``default`` is the algorithm
+    where the recipe says "auto"; ``processor`` one of `layers.PROCESSORS`.
     """
+    counts = layers.arrivals(model)
+    ready = layers.ready(model, layers.PROCESSORS[processor])
     itemsize = ITEMSIZE[reduction.wire or "float32"]
-    counts = arrivals(model)
-    whole = [list(range(len(counts)))]
-    found = []
-    for cut in cuts(counts, reduction) if reduction.switch_bytes else whole:
+
+    def call(cut: list[int]) -> Call:
         count = sum(counts[i] for i in cut)
         name = fusion.algorithm(reduction, ITEMSIZE["float32"] * count)
-        found.append(Call(default if name == "auto" else name, count * itemsize))
-    return found
+        name = default if name == "auto" else name
+        return Call(name, count * itemsize, ready[cut[-1]])
+
+    if reduction.switch_bytes:
+        early = late = cuts(counts, reduction)
+    else:
+        tensors = [(itemsize * count, "") for count in counts]
+        early = fusion.layout(tensors, first_nbytes=BUCKET_NBYTES, nbytes=BUCKET_NBYTES)
+        late = [list(range(len(counts)))]
+    return Gradients(*([call(cut) for cut in found] for found in (late, early)))
 
 
 def gradient_bytes(model: Model, wire: str | None) -> int:
     """Return the bytes of all gradients in the dtype in which they travel."""
-    return parameters(model).total * ITEMSIZE[wire or "float32"]
+    return layers.parameters(model).total * ITEMSIZE[wire or "float32"]
 
 
 def place(cluster: Cluster, size: int) -> Topology:
@@ -177,16 +145,40 @@ def wire_s(calls: Sequence[Call], topology: Topology, machine: Machine) -> float
     )
 
 
-def update(cluster: Cluster, calls: Sequence[Call], phase: Phase, size: int) -> Band:
+def exposed_s(
+    calls: Sequence[Call], topology: Topology, machine: Machine, *, backward_s: float
+) -> float:
+    """Return the seconds from the end of the backward pass to that of all allreduces.
+
+    They are made in order, each when it is ready and the one before has ended.
+    """
+    end = 0.0
+    for call in calls:
+        end = max(end, call.ready * backward_s) + wire_s([call], topology, machine)
+    return end - backward_s
+
+
+def waits(
+    gradients: Gradients, topology: Topology, machine: Machine, *, compute_s: float
+) -> Band:
+    """Return the seconds that an update waits for its gradients, early ones or late."""
+    early = exposed_s(
+        gradients.early, topology, machine, backward_s=BACKWARD * compute_s
+    )
+    late = wire_s(gradients.late, topology, machine)
+    return Band(min(early, late), late)
+
+
+def update(cluster: Cluster, gradients: Gradients, phase: Phase, size: int) -> Band:
     """Return the seconds of one update of a phase on ``size`` ranks of the cluster."""
     share = phases.share(phase, size)
     images = share.most * phase.per_worker
     compute = cluster.compute_s * images / cluster.compute_images
-    wire = 0.0
-    if share.active > 1:
-        topology = place(cluster, share.active)
-        wire = wire_s(calls, topology, Machine.load(cluster.machine))
-    return Band(max(compute, wire), compute + wire)
+    if share.active == 1:
+        return Band(compute, compute)
+    machine, topology = Machine.load(cluster.machine), place(cluster, share.active)
+    waited = waits(gradients, topology, machine, compute_s=compute)
+    return Band(compute + waited.least, compute + waited.most)
 
 
 def run(
@@ -201,7 +193,7 @@ def run(
     return Band(least, most)
 
 
-def scaling(cluster: Cluster, calls: Sequence[Call]) -> list[Scaling]:
+def scaling(cluster: Cluster, gradients: Gradients) -> list[Scaling]:
     """Set the cluster's published rates beside what its links explain.
 
     One row is calibrated with one residual; all other rows test it, and may fail.
@@ -209,19 +201,21 @@ def scaling(cluster: Cluster, calls: Sequence[Call]) -> list[Scaling]:
     base_size, base_rate = cluster.rates[0]
     images, compute = cluster.compute_images, cluster.compute_s
     base_s = images * base_size / base_rate
+    machine = Machine.load(cluster.machine)
     rows: list[Scaling] = []
     for size, rate in cluster.rates[1:]:
-        machine = Machine.load(cluster.machine)
-        wire = wire_s(calls, place(cluster, size), machine)
-        residual = images * size / rate - compute - wire
+        topology = place(cluster, size)
+        waited = waits(gradients, topology, machine, compute_s=compute)
+        most, least = (base_s / (compute + seconds) for seconds in waited)
+        residual = images * size / rate - compute - waited.most
         first = rows[0].residual_s if rows else residual
         rows.append(
             Scaling(
                 size,
                 efficiency(rate, size, base_rate=base_rate, base_size=base_size),
-                Band(base_s / (compute + wire), min(1.0, base_s / max(compute, wire))),
+                Band(least, min(1.0, most)),
                 residual,
-                base_s / (compute + wire + first),
+                base_s / (compute + waited.most + first),
             )
         )
     return rows

@@ -1,14 +1,14 @@
 """What the source published, and the forecast of its run, as lines of text."""
 
 from collectives import Topology, UnsupportedTopology
-from trainer import forecast, phases
+from trainer import forecast, layers, phases
 from trainer.fields import Model
-from trainer.forecast import Call
+from trainer.forecast import Call, Gradients
 from trainer.published import Cluster, Published
 from trainer.recipe import IMAGENET, Recipe
 
 DEFAULT = "ring"  # the pattern shown for "auto" on a machine that is not known
-PIXELS, PARAMETERS = 224, forecast.parameters(Model()).total  # of all published runs
+PIXELS, PARAMETERS = 224, layers.parameters(Model()).total  # of all published runs
 
 
 def published_lines(values: Recipe) -> list[str]:
@@ -37,19 +37,22 @@ def forecast_lines(values: Recipe, size: int, training: int) -> list[str]:
     nbytes = forecast.gradient_bytes(values.model, wire)
     head = f"gradients: {nbytes:,} bytes of {wire or 'float32'}"
     default = cluster.algorithm if cluster else DEFAULT
-    calls = forecast.calls(values.model, values.reduction, default=default)
-    names = " and ".join(dict.fromkeys(call.algorithm for call in calls))
+    processor = cluster.processor if cluster else ""
+    gradients = forecast.gradients(
+        values.model, values.reduction, default=default, processor=processor
+    )
+    names = " and ".join(dict.fromkeys(call.algorithm for call in gradients.late))
     if cluster is None and values.reduction.algorithm == "auto":
         names = f"{names} (auto takes what is fastest there)"
     where = cluster.machine if cluster else "each rank on a node of its own"
     try:
-        patterns = _pattern_lines(values, cluster, calls, size)
+        patterns = _pattern_lines(values, cluster, gradients.late, size)
         if reason := _untimed(values, training):
             return [f"{head}; {where}, {names}:", *patterns, f"  no forecast: {reason}"]
         return [
             f"{head}; forecast for {where}, {names}:",
-            *_band_lines(values, cluster, calls, patterns, size),
-            *_scaling_lines(cluster, calls),
+            *_band_lines(values, cluster, gradients, patterns, size),
+            *_scaling_lines(cluster, gradients),
         ]
     except UnsupportedTopology as error:
         return [f"{head}; no forecast, {where}: {error}"]
@@ -59,7 +62,7 @@ def _untimed(values: Recipe, training: int) -> str:
     """Say why no time can be computed, or nothing."""
     if values.published.cluster is None:
         return "the links of its machine are not known here"
-    count = forecast.parameters(values.model).total
+    count = layers.parameters(values.model).total
     if (training, values.images.size, count) != (IMAGENET, PIXELS, PARAMETERS):
         return "it is for ImageNet and ResNet-50 at 224 pixels"
     return ""
@@ -80,13 +83,13 @@ def _pattern_lines(
 def _band_lines(
     values: Recipe,
     cluster: Cluster,
-    calls: list[Call],
+    gradients: Gradients,
     patterns: list[str],
     size: int,
 ) -> list[str]:
     """Return pattern and time of an update in each phase, and the time of all."""
     parts, known = phases.of(values, size), values.published
-    bands = [forecast.update(cluster, calls, part, size) for part in parts]
+    bands = [forecast.update(cluster, gradients, part, size) for part in parts]
     lines = [
         f"{pattern}; {band.least * 1e3:.2f} to {band.most * 1e3:.2f} ms an update"
         for pattern, band in zip(patterns, bands, strict=True)
@@ -100,15 +103,16 @@ def _band_lines(
     )
     return [
         *lines,
-        f"  in all {total.least:.1f} s (communication hidden) to {total.most:.1f} s "
-        f"(not hidden); published {known.time} on {known.workers:,}",
+        f"  in all {total.least:.1f} s (gradients travel while the backward pass runs) "
+        f"to {total.most:.1f} s (after it); published {known.time} on "
+        f"{known.workers:,}",
         "  from the makers' figures of the links, no prediction: evaluations, "
         "start-up, stragglers, input and launches are not in it",
         f"  computation: {cluster.source}",
     ]
 
 
-def _scaling_lines(cluster: Cluster, calls: list[Call]) -> list[str]:
+def _scaling_lines(cluster: Cluster, gradients: Gradients) -> list[str]:
     """Set published efficiencies beside the forecast's, where there are any."""
     if not cluster.rates:
         return []
@@ -119,7 +123,7 @@ def _scaling_lines(cluster: Cluster, calls: list[Call]) -> list[str]:
         f"  {'GPUs':>6}{'published':>11}{'not hidden':>12}{'hidden':>8}"
         f"{'residual ms':>13}{'fit':>7}{'error':>7}",
     ]
-    for row in forecast.scaling(cluster, calls):
+    for row in forecast.scaling(cluster, gradients):
         error = row.fitted - row.published
         lines.append(
             f"  {row.size:>6}{row.published:>11.2%}{row.band.least:>12.1%}"

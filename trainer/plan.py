@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from collectives import Chunk, InvalidArgument, Topology, algorithms
-from trainer import course, forecast, fusion, groups, lr, phases, recipe, wire
+from trainer import course, forecast, fusion, groups, layers, lr, phases, recipe, wire
 from trainer.fields import Reduction
 from trainer.phases import Phase
 from trainer.recipe import Recipe
@@ -204,7 +204,7 @@ def grid(topology: Any) -> str:
 def bucket_table(settings: Settings) -> list[str]:
     """Return the gradient buckets of the first update, in order of launch."""
     reduction = settings.recipe.reduction
-    counts = forecast.arrivals(settings.recipe.model)
+    counts = layers.arrivals(settings.recipe.model)
     cuts = forecast.cuts(counts, reduction)
     lines = [
         f"model: {sum(counts):,} parameters, {len(counts)} tensors, {len(cuts)} "

@@ -16,6 +16,7 @@ class Cluster:
     compute_s: float
     compute_images: int
     source: str  # of these
+    processor: str = ""  # one of layers.PROCESSORS; "": not known well enough
     grids: tuple[tuple[int, int], ...] = ()  # X x Y, where not the default
     rates: tuple[tuple[int, int], ...] = ()  # (workers, images/s), the base first
 

@@ -65,6 +65,7 @@ RECIPE = adopt(
             algorithm="halving_doubling",
             compute_s=0.2318,
             compute_images=32,
+            processor="p100",
             source="8 P100, 29 h / 90 epochs / 5005 updates, node's own sums included "
             "(derived)",
         ),

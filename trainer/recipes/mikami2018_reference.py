@@ -27,6 +27,7 @@ CLUSTER = Cluster(
     algorithm="torus2d",
     compute_s=0.048588,
     compute_images=32,
+    processor="v100",
     source="4 GPUs at 2,565 images/s, less the node's own sums (derived)",
     grids=((32, 32), (64, 32), (64, 34), (72, 48), (64, 64)),
     rates=(
