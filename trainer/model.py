@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from collectives import InvalidArgument
 from trainer.blur import conv
-from trainer.recipe import Model
+from trainer.fields import Model
 
 EXPANSION = 4
 STRIDES = ("v1", "v1.5")

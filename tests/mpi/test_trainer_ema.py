@@ -7,8 +7,8 @@ from torch.nn import functional
 from trainer import bn, optim
 from trainer.averages import Averages
 from trainer.ema import Ema
+from trainer.fields import Model, Optimizer
 from trainer.model import build
-from trainer.recipe import Model, Optimizer
 from trainer.reducer import Reducer
 
 pytestmark = pytest.mark.mpi

@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn import functional
 
 from trainer import optim, wire
+from trainer.fields import Model, Optimizer
 from trainer.model import build
 from trainer.place import Place
 from trainer.precision import Precision
-from trainer.recipe import Model, Optimizer
 from trainer.reducer import Reducer
 
 pytestmark = pytest.mark.mpi

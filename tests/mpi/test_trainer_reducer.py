@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from collectives import ShapeMismatch, algorithms
 from trainer import optim
+from trainer.fields import Model, Optimizer
 from trainer.model import build
-from trainer.recipe import Model, Optimizer
 from trainer.reducer import Reducer
 
 pytestmark = pytest.mark.mpi

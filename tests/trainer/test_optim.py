@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from trainer import optim, recipe
+from trainer.fields import Model, Optimizer
 from trainer.model import ResNet, build
-from trainer.recipe import Model, Optimizer
 
 RATES = [0.1, 0.1, 3.2, 3.2]
 PLAIN = Optimizer(momentum=0.9, weight_decay=0.0)

@@ -8,8 +8,8 @@ from torch import nn
 
 from collectives import InvalidArgument
 from trainer import recipe
+from trainer.fields import Model
 from trainer.model import Bottleneck, ResNet, build
-from trainer.recipe import Model
 
 # From torchvision 0.28.0, models.resnet50: names, shapes and order.
 GOLDEN = json.loads(

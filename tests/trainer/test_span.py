@@ -4,9 +4,8 @@ from alone import Alone
 from torch import nn
 
 from trainer import bn, span
-from trainer.fields import Norm
+from trainer.fields import Model, Norm
 from trainer.model import build
-from trainer.recipe import Model
 from trainer.span import Normalise, SpanNorm
 
 
