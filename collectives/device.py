@@ -13,7 +13,7 @@ Nothing here is imported, nor any CUDA library, before a device array comes alon
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -99,8 +99,23 @@ def to_torch(torch: Any, data: Any, where: Any) -> Any:
 
     CuPy has torch's current stream wait for its own one, unless they are the same.
     """
-    with data.device, of_torch(torch, where):
+    with data.device, working_on(of_torch(torch, where)):
         return torch.from_dlpack(data)
+
+
+@contextmanager
+def working_on(stream: Any) -> Iterator[None]:
+    """Have ``stream`` be the current one of this thread, on the current GPU.
+
+    ``with stream`` would leave another one behind than it found, where the caller has
+    chosen his by ``use()``: CuPy keeps no account of that.
+    """
+    before = library().cuda.get_current_stream()
+    stream.use()
+    try:
+        yield
+    finally:
+        before.use()
 
 
 class Foreign(NamedTuple):
@@ -205,7 +220,7 @@ def empty(count: int, storage: Any) -> Any:
     What his stream still does to it, from before, comes first.
     """
     now: Ordered = HERE.ordered
-    with now.came.stream:
+    with working_on(now.came.stream):
         memory = library().empty(count, storage)
     now.queue.kernels.wait_event(now.queue.record(now.came.stream))
     now.held.append(memory)
@@ -234,7 +249,7 @@ class Ordered:
     def __next__(self) -> int:
         """Do a step."""
         HERE.ordered = self
-        with self.queue.gpu, self.queue.kernels:
+        with self.queue.gpu, working_on(self.queue.kernels):
             return next(self.steps)
 
     def close(self) -> None:

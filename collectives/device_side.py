@@ -97,7 +97,7 @@ class DeviceSide:
     def tried(self) -> None:
         """Make sure that the GPU runs our kernels."""
         assert self.queue is not None
-        with self.queue.gpu, self.queue.kernels:
+        with self.queue.gpu, device.working_on(self.queue.kernels):
             kernels.tried()
 
     def begun(self, number: int) -> Any:

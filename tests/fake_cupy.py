@@ -16,6 +16,7 @@ from fake_arrays import (
 from fake_gpu import (
     ILLEGAL_ADDRESS,
     CUDARuntimeError,
+    Current,
     Device,
     Event,
     Gpu,
@@ -50,7 +51,7 @@ def install(monkeypatch, gpu, devices=1):
     """Have ``import cupy`` find this, with so many devices, all alike."""
     kernels.kernel.cache_clear()  # of an earlier GPU
     Gpu.made = gpu
-    Stream.current.stream, Device.current.id = None, 0
+    Stream.current, Device.current.id = Current(), 0
     module = types.ModuleType("cupy")
     module.ndarray, module.empty, module.asarray = ndarray, empty, asarray
     module.add, module.multiply = ufunc(np.add, "add"), ufunc(np.multiply, "multiply")

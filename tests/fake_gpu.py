@@ -114,15 +114,26 @@ def merge(clock, other):
         clock[party] = max(clock.get(party, 0), when)
 
 
+class Current(threading.local):
+    """A thread's current streams, as CuPy keeps account of them: by device.
+
+    ``use()`` changes the current one only; the end of a ``with`` goes back to the
+    innermost that is still open, or to the default, whatever was current before.
+    """
+
+    def __init__(self):
+        self.stream, self.entered, self.devices = {}, {}, []
+
+
 class Stream:
     """Operations in order; each begins when those before have ended."""
 
-    current = threading.local()
+    current = Current()
 
     def __init__(self, gpu=None, *, non_blocking=False):
         self.gpu = gpu or Gpu.made
         self.number = next(self.gpu.numbers)
-        self.queue, self.clock, self.entered = [], {}, []
+        self.queue, self.clock = [], {}
         self.ptr, self.device = self.number, Device().id
         with self.gpu.lock:
             self.gpu.streams.append(self)
@@ -176,15 +187,23 @@ class Stream:
         self.gpu.finish(self)
         merge(self.gpu.host, self.clock)
 
-    def __enter__(self):
+    def use(self):
         if self.device != Device().id and self is not self.gpu.default:
-            raise RuntimeError(f"a stream of {self.device} entered on {Device().id}")
-        self.entered.append(getattr(Stream.current, "stream", None))
-        Stream.current.stream = self
+            raise RuntimeError(f"a stream of {self.device} used on {Device().id}")
+        Stream.current.stream[Device().id] = self
+        return self
+
+    def __enter__(self):
+        self.use()
+        Stream.current.devices.append(Device().id)
+        Stream.current.entered.setdefault(Device().id, []).append(self)
         return self
 
     def __exit__(self, *exc):
-        Stream.current.stream = self.entered.pop()
+        number = Stream.current.devices.pop()
+        entered = Stream.current.entered[number]
+        entered.pop()
+        Stream.current.stream[number] = entered[-1] if entered else None
 
 
 class Mark:
@@ -273,4 +292,5 @@ class Device:
 
 
 def get_current_stream(device_id=None):
-    return getattr(Stream.current, "stream", None) or Gpu.made.default
+    number = Device().id if device_id is None else device_id
+    return Stream.current.stream.get(number) or Gpu.made.default
