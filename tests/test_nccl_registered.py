@@ -90,6 +90,23 @@ def test_memory_is_freed_when_its_arrays_are_gone(gpu, library, all_sizes_count)
     assert len(library.memory) == 2  # the arrays that somebody still has
 
 
+def test_ranks_may_drop_their_arrays_at_different_times(gpu, library, monkeypatch):
+    monkeypatch.setattr(registered, "LEAST", 4096)
+    ranks = Ranks(gpu, 2)
+    arrays = pieces_of(ranks)
+    fill(ranks, arrays)
+    ranks.call("allreduce", arrays)
+    arrays[0] = None  # rank 1 keeps its own
+    others = pieces_of(ranks)
+    assert sorted(known(library)) == [0, 1]
+    small = [ranks.array(r, np.ones(9, np.float32)) for r in range(2)]
+    ranks.call("allreduce", small)  # they agree whether to agree on places
+    np.testing.assert_array_equal(small[0].get(), 2)
+    fill(ranks, others)
+    ranks.call("allreduce", [others[0], arrays[1]])
+    assert known(library) == [0, 0]
+
+
 def test_use_of_memory_that_was_freed_is_found_out(gpu, library):
     ranks = Ranks(gpu, 1)
     address = pieces_of(ranks)[0].data.ptr

@@ -64,6 +64,7 @@ class Registered:
         self.dropped: deque[Block] = deque()  # whose arrays are gone
         self.handles: dict[tuple[Any, int], int] = {}  # by group and block
         self.mixed: set[tuple[Any, int]] = set()
+        self.met: set[Any] = set()  # groups whose ranks have once agreed on a block
 
     def empty(self, nbytes: int) -> Any:
         """Return new memory as a CuPy array of bytes, or None: take ordinary memory.
@@ -102,10 +103,10 @@ class Registered:
     def concerns(self, group: Any, nbytes: int) -> bool:
         """Say whether the group has to agree on where a call's data lies.
 
-        It is the same on all ranks of the group.
+        It is the same on all ranks of the group: it depends on what they have told
+        each other.  What is registered does not: each drops its arrays when it likes.
         """
-        known = any(of == group for of, _ in self.handles)
-        return self.asked > 0 and (nbytes >= LEAST or known)
+        return self.asked > 0 and (nbytes >= LEAST or group in self.met)
 
     def place(self, address: int, nbytes: int) -> Place:
         """Return where these bytes lie."""
@@ -127,6 +128,8 @@ class Registered:
         keys = [(group, place.number) for place in different]
         if len(different) > 1:
             self.mixed.update(keys)
+        elif Place(ELSEWHERE, 0) not in different:
+            self.met.add(group)
         for block in self.blocks:
             key = group, block.number
             if key in self.mixed:
