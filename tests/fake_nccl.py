@@ -4,6 +4,7 @@ import sys
 import types
 
 import fake_cupy
+from fake_gpu import check_status
 from fake_libnccl import IN_PROGRESS, REMOTE, VERSION, Library, UnownedMemory
 
 
@@ -162,7 +163,10 @@ def install(monkeypatch, gpu, binding="cupy", library=None):
     sys.modules["cupy"].__version__ = "14.2.0"
     cuda.nccl_library, cuda.UnownedMemory = library, UnownedMemory
     monkeypatch.setattr(
-        fake_cupy.Device, "synchronize", lambda self: None, raising=False
+        fake_cupy.Device,
+        "synchronize",
+        lambda self: check_status(gpu.error),
+        raising=False,
     )
     monkeypatch.setenv("COLLECTIVES_NCCL", binding)
     monkeypatch.setattr(registered, "nccl_library", lambda: library)

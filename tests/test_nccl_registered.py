@@ -1,7 +1,10 @@
 """Memory that is registered with NCCL, on a stand-in that wants all ranks alike."""
 
+import threading
+
 import numpy as np
 import pytest
+from fake_gpu import ILLEGAL_ADDRESS
 from nccl_ranks import Ranks
 
 from collectives.transports import registered
@@ -87,7 +90,23 @@ def test_memory_is_freed_when_its_arrays_are_gone(gpu, library, all_sizes_count)
     np.testing.assert_array_equal(kept[0].get(), 2)
     for engine in ranks.engines:
         engine.close()
+    assert not any(engine.memory.handles for engine in ranks.engines)
     assert len(library.memory) == 2  # the arrays that somebody still has
+    kept.pop()
+    assert len(library.memory) == 1
+    thread = threading.Thread(target=kept.clear)  # where does not matter
+    thread.start()
+    thread.join()
+    assert not library.memory
+
+
+def test_a_gpu_that_failed_is_told_to_nobody_who_drops_an_array(gpu, library):
+    ranks = Ranks(gpu, 1)
+    arrays = pieces_of(ranks)
+    ranks.engines[0].close()
+    gpu.error = ILLEGAL_ADDRESS
+    arrays.clear()  # an exception that nobody can catch would be a warning
+    assert library.memory
 
 
 def test_ranks_may_drop_their_arrays_at_different_times(gpu, library, monkeypatch):

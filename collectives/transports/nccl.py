@@ -201,7 +201,7 @@ class Nccl:
 
     def close(self) -> None:
         """Destroy the communicators."""
-        self.memory.collect()
+        self.memory.close()
         for member in self.members.values():
             member.destroy()
         self.members.clear()

@@ -16,6 +16,7 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +63,7 @@ class Registered:
         self.asked = 0  # how often memory was, the same number on all ranks
         self.blocks: list[Block] = []  # by address
         self.dropped: deque[Block] = deque()  # whose arrays are gone
+        self.closed = False
         self.handles: dict[tuple[Any, int], int] = {}  # by group and block
         self.mixed: set[tuple[Any, int]] = set()
         self.met: set[Any] = set()  # groups whose ranks have once agreed on a block
@@ -93,7 +95,7 @@ class Registered:
     def array(self, block: Block) -> Any:
         """Return a block as an array, and note when nobody has it any more."""
         owner, cuda = Owner(), self.queue.cuda
-        weakref.finalize(owner, self.dropped.append, block).atexit = False
+        weakref.finalize(owner, self.drop, block).atexit = False
         memory = cuda.UnownedMemory(
             block.address, block.nbytes, owner, self.queue.number
         )
@@ -161,18 +163,41 @@ class Registered:
                 ctypes.c_void_p(self.members[key[0]].handle()), ctypes.c_void_p(handle)
             )
 
+    def drop(self, block: Block) -> None:
+        """Note, on any thread, that nobody has a block's arrays any more.
+
+        Nothing is freed in the midst of a communicator's calls, but after the last.
+        """
+        self.dropped.append(block)
+        if self.closed:
+            with suppress(RuntimeError):  # CUDA's error: nobody would hear of it here
+                self.collect()
+
     def collect(self) -> None:
         """Free the memory whose arrays are gone; what still uses it ends before."""
-        if not self.dropped:
+        blocks = []
+        with suppress(IndexError):  # other threads may take some, each of them once
+            while True:
+                blocks.append(self.dropped.popleft())
+        if not blocks:
             return
         with self.queue.gpu as gpu:
             gpu.synchronize()
-        while self.dropped:
-            block = self.dropped.popleft()
+        for block in blocks:
             for key in [key for key in self.handles if key[1] == block.number]:
                 self.deregister(key)
             self.blocks.remove(block)
             self.library.ncclMemFree(ctypes.c_void_p(block.address))
+
+    def close(self) -> None:
+        """Free all memory but what somebody still has, which is freed when he drops it.
+
+        The communicators are still there.
+        """
+        for key in list(self.handles):
+            self.deregister(key)
+        self.closed = True
+        self.collect()
 
 
 def nccl_library() -> Any:
