@@ -13,13 +13,15 @@ Nothing here is imported, nor any CUDA library, before a device array comes alon
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .errors import UnsupportedArray
+
+Steps = Generator[int, None, Any]
 
 NOT_READY = 600  # cudaErrorNotReady
 EXTRAS = (
@@ -236,11 +238,19 @@ class Ordered:
 
     finalizing = staticmethod(sys.is_finalizing)  # modules may be gone by then
 
-    def __init__(self, queue: Queue, came: Caller, steps: Any, x: Any = None) -> None:
-        """Nothing is done before the first step."""
+    def __init__(
+        self,
+        queue: Queue,
+        came: Caller,
+        steps: Any,
+        x: Any = None,
+        *,
+        guarded: Callable[[Steps], Steps] = iter,
+    ) -> None:
+        """Nothing is done before the first step; ``guarded`` sees all errors."""
         self.queue, self.came, self.held = queue, came, [x]
         self.ended: Any = None  # an event after the last kernel
-        self.steps = self.surrounded(steps)
+        self.steps = guarded(self.on_our_stream(self.surrounded(steps)))
 
     def __iter__(self) -> Iterator[int]:
         """Return the steps."""
@@ -248,19 +258,30 @@ class Ordered:
 
     def __next__(self) -> int:
         """Do a step."""
-        HERE.ordered = self
-        with self.queue.gpu, working_on(self.queue.kernels):
-            return next(self.steps)
+        return next(self.steps)
 
     def close(self) -> None:
         """Give the operation up."""
         self.steps.close()
 
-    def surrounded(self, steps: Any) -> Generator[int, None, None]:
+    def on_our_stream(self, steps: Steps) -> Steps:
+        """Carry out each step on our stream; leave the thread as it was."""
+        with closing(steps):
+            while True:
+                HERE.ordered = self
+                with self.queue.gpu, working_on(self.queue.kernels):
+                    try:
+                        done = next(steps)
+                    except StopIteration as end:
+                        return end.value
+                yield done
+
+    def surrounded(self, steps: Any) -> Steps:
         """Wait for the caller's stream before, and mark the end."""
         self.queue.kernels.wait_event(self.came.ready)
-        yield from steps
+        found = yield from steps
         self.ended = self.queue.record(self.queue.kernels)
+        return found
 
     def hand_over(self) -> None:
         """Have this thread's current stream wait for the result, and the caller's."""

@@ -22,6 +22,7 @@ from .errors import CollectiveError, InvalidArgument, Stalled, UnsupportedArray
 from .plan import Plan
 from .step import GroupCall
 
+NAME = "a collective on device arrays"  # while which one is not known yet
 OVERLAPS = ("staged", "device", "off")
 
 
@@ -38,15 +39,30 @@ class DeviceSide:
 
     def steps(self, x: Any, operation: Any, result: list[Any]) -> Any:
         """Return the steps of an operation on ``x``, in order with its GPU's work."""
+        end = self.end
         try:
             if self.queue is None:
                 self.queue = Queue(device.number(x))
             with self.queue.gpu:  # an event is of the GPU that is current
                 came = device.caller(x)
         except CollectiveError:  # the operation will come upon it, and tell all ranks
-            return self.end.guarded(operation, result)
-        guarded = self.end.guarded(self.acquainted(x, operation), result)
-        return device.Ordered(self.queue, came, guarded, (x, result))
+            return end.guarded(operation, result)
+        except Exception as error:  # alone this rank would leave the others waiting
+            operation.close()
+            return end.guarded(self.failed(error), result)
+        return device.Ordered(
+            self.queue,
+            came,
+            self.acquainted(x, operation),
+            (x, result),
+            guarded=lambda steps: end.guarded(steps, result),
+        )
+
+    def failed(self, error: Exception) -> Any:
+        """Raise ``error`` where an operation would have begun."""
+        self.end.begin(NAME)
+        yield from ()
+        raise error
 
     def acquainted(self, x: Any, operation: Any) -> Any:
         """Check where ``x`` lies, and be prepared, before an operation."""
@@ -71,9 +87,8 @@ class DeviceSide:
 
         end, queue = self.end, self.queue
         assert queue is not None
-        name = "a collective on device arrays"
-        yield from end.prepared(name, self.tried)
-        yield from end.agree(name)
+        yield from end.prepared(NAME, self.tried)
+        yield from end.agree(NAME)
         transport = aware.agreed(end.mpi, self.transport)
         found = end.mpi.allgather(seats.seat(queue.number))
         reason = seats.unusable(found, end.topology)

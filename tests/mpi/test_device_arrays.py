@@ -164,6 +164,31 @@ def test_an_error_of_cuda_ends_the_call_on_all_ranks_by_its_name(gpu, cp):
         comm.allreduce(x)
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["at first", "later"])
+@pytest.mark.parametrize("when", ["before", "on the way"])
+def test_an_earlier_error_of_cuda_ends_the_call_on_all_ranks(gpu, cp, when, first):
+    comm = Communicator(timeout_s=20)  # left as it is: it cannot be used afterwards
+    x = cp.asarray(np.ones(7, np.float32))
+    if not first:
+        comm.allreduce(x)
+    steps, unlucky = comm._end.steps, comm.rank == comm.size - 1
+
+    def later(*call):
+        """Let the error come when the call has looked, before its turn."""
+        found = steps(*call)
+        gpu.error = ILLEGAL_ADDRESS
+        return found
+
+    if unlucky and when == "before":
+        gpu.error = ILLEGAL_ADDRESS
+    elif unlucky:
+        comm._end.steps = later
+    with pytest.raises(CollectiveError, match="cudaErrorIllegalAddress"):
+        comm.allreduce(x)
+    with pytest.raises(CollectiveError, match="cannot be used since then"):
+        comm.barrier()
+
+
 def test_closing_tells_an_error_of_cuda_and_keeps_nobody_waiting(gpu, cp):
     comm = Communicator(timeout_s=20)
     comm.allreduce(cp.asarray(np.ones(7, np.float32)))
