@@ -66,6 +66,8 @@ def allreduce(
         raise InvalidArgument(
             f"algorithm: got {type(algorithm).__name__}; expected a name"
         )
+    if not (wire is None or isinstance(wire, str)):
+        raise InvalidArgument(f"wire: got {type(wire).__name__}; expected a name")
     scales = float(prescale), float(postscale)
     count = array.data.size
     asked = (array.dtype, count, op, algorithm, scales, wire, deterministic, array.host)

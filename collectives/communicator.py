@@ -20,11 +20,12 @@ from .allreduce import Kind, at_once, together
 from .arrays import dtype_named
 from .device_side import checked
 from .endpoint import Endpoint, Operation
-from .errors import InvalidArgument
+from .errors import CollectiveError, InvalidArgument
 from .explain import explain
 from .layout import arranged
 from .machine import Machine
 from .once import on_rank_0
+from .patience import limit
 from .persistent import PersistentAllreduce
 from .select import Call, known
 from .topology import Topology
@@ -40,7 +41,8 @@ class Communicator:
     made.  ``topology`` tells the nodes; by default MPI is asked, unless the environment
     variable ``COLLECTIVES_NODES`` (``4x2``; ``3,2,1``) pretends.  ``grid=(X, Y)`` lays
     the grid of the torus.  An operation that makes no progress for ``timeout_s``
-    seconds raises `Stalled` on all ranks that wait, and names the missing ones.
+    seconds raises `Stalled` on all ranks that wait, and names the missing ones; of
+    ``math.inf`` seconds, never.
 
     ``algorithm="auto"`` goes by a table of `bench.tune`, and where that has no line by
     ``machine``, which describes the links: a `Machine`, a preset or a JSON file.
@@ -84,8 +86,13 @@ class Communicator:
             )
         topology = arranged(parent, topology, grid)
         paths = gpu_transport, overlap
-        machine, found, paths = on_rank_0(
-            parent, lambda: (*known(machine, tuned, topology), checked(*paths))
+        machine, found, paths, timeout_s = on_rank_0(
+            parent,
+            lambda: (
+                *known(machine, tuned, topology),
+                checked(*paths),
+                limit(timeout_s),
+            ),
         )
         self._end = Endpoint(parent, topology, timeout_s, machine, *paths)
         self._end.tuned, self._tuned = found, tuned
@@ -258,7 +265,7 @@ class Communicator:
     def split(self, color: int | None, key: int = 0) -> "Communicator | None":
         """Return a communicator of the ranks with the same color, ordered by key.
 
-        Ranks that pass None get None; a color is a number from 0.
+        Ranks that pass None get None; a color is a number from 0, below 2**31.
         """
         end = self._end
         part = self._block(operations.split(end, color, key))
@@ -281,11 +288,17 @@ class Communicator:
         """Finish what was started, and free what was duplicated; all ranks call it."""
         if self._lane.closed:
             return
+        self._lane.refuse_callbacks()
+        refused = False
         try:
             if self._end.broken is None:
                 self._block(self._end.agree("close()"))
+        except CollectiveError:
+            refused = self._end.broken is None  # by all ranks: it stays open
+            raise
         finally:
-            self._lane.close()
+            if not refused:
+                self._lane.close()
         if self._end.broken is None:
             self._end.close()
 

@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Generator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -276,8 +277,10 @@ class Endpoint:
         Raises:
             InvalidArgument: it is not.
         """
-        if not 0 <= root < self.size:
-            raise InvalidArgument(f"root={root}: expected a rank, 0 .. {self.size - 1}")
+        if not isinstance(root, Integral) or not 0 <= root < self.size:
+            raise InvalidArgument(
+                f"root={root!r}: expected a rank, 0 .. {self.size - 1}"
+            )
 
     def tell(self, text: str) -> None:
         """Log once, on rank 0, what was chosen."""

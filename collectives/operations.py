@@ -21,6 +21,7 @@ from .reduction import Reduction
 from .step import Exchange
 
 DEVICES = ("cpu", "cuda")
+LIMIT = 1 << 31  # of what MPI takes as a color or a key
 
 
 def empty(end: Endpoint, shape: Any, dtype: Any, where: str) -> Any:
@@ -188,10 +189,14 @@ def split(end: Endpoint, color: int | None, key: int) -> Any:
     from mpi4py import MPI
 
     def prepare() -> tuple[str, Any]:
-        mine = MPI.UNDEFINED if color is None else index(color)
-        if color is not None and mine < 0:
-            raise InvalidArgument(f"color={color}: expected None or a number from 0")
-        return "", (mine, index(key))
+        mine, order = MPI.UNDEFINED if color is None else index(color), index(key)
+        if color is not None and not 0 <= mine < LIMIT:
+            raise InvalidArgument(
+                f"color={color}: expected None or a number from 0, below 2**31"
+            )
+        if not -LIMIT <= order < LIMIT:
+            raise InvalidArgument(f"key={key}: expected a number of 32 bits")
+        return "", (mine, order)
 
     part = end.mpi.Split(*(yield from end.agreed("split", prepare)))
     return None if part == MPI.COMM_NULL else part

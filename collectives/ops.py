@@ -161,7 +161,9 @@ class Accumulator:
             add(*sources, out=target)  # widens, and rounds once
         else:
             if self.scratch is None:
-                self.scratch = torch.empty(2, self.block)
+                self.scratch = torch.empty(
+                    2, self.block, dtype=torch.float32, device="cpu"
+                )  # whatever the defaults are
             total, other = self.scratch[:, : len(target)]
             total.copy_(sources[0])
             for x in sources[1:]:

@@ -3,8 +3,22 @@
 import os
 import time
 from collections.abc import Callable, Iterable
+from numbers import Real
 
-from .errors import Stalled
+from .errors import InvalidArgument, Stalled
+
+
+def limit(timeout_s: float) -> float:
+    """Return a time to wait, checked.
+
+    Raises:
+        InvalidArgument: it is no number, or none above 0.
+    """
+    if not isinstance(timeout_s, Real) or not timeout_s > 0:
+        raise InvalidArgument(
+            f"timeout_s={timeout_s!r}: expected seconds above 0 (math.inf: no limit)"
+        )
+    return float(timeout_s)
 
 
 class Patience:

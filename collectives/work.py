@@ -211,8 +211,11 @@ class Lane:
             self.clock.observe(next(work._steps))
         except StopIteration:
             self.take_off(work, None)
-        except Exception as error:
+        except BaseException as error:
+            work._steps.close()
             self.take_off(work, error)
+            if not isinstance(error, Exception):
+                raise  # the user's interrupt
 
     def wait(self, work: Work, timeout_s: float | None) -> None:
         """Wait until ``work`` has ended, at most ``timeout_s`` seconds."""

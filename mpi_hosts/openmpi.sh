@@ -9,7 +9,8 @@ fi
 hostfile=$1 ranks=$2
 shift 2
 # Open MPI gives remote ranks only the variables named here.
-for name in $(env | sed -n 's/^\(COLLECTIVES_[A-Z_]*\|OMP_NUM_THREADS\)=.*/\1/p'); do
+named='\(COLLECTIVES\|NCCL\|UCX\)_[A-Z0-9_]*\|CUDA_LAUNCH_BLOCKING\|OMP_NUM_THREADS'
+for name in $(env | sed -n "s/^\($named\)=.*/\1/p"); do
     set -- -x "$name" "$@"
 done
 # No binding to single cores: the threads and data workers of a rank would share one.

@@ -12,6 +12,7 @@ from collectives.ops import (
     BLOCK,
     HALVES,
     UFUNCS,
+    Accumulator,
     check_op,
     combine,
     convert,
@@ -58,6 +59,22 @@ def test_half_types_combine_to_the_same_bits_with_and_without_torch(
     np.testing.assert_array_equal(
         canonical(dtype, with_torch), canonical(dtype, without)
     )
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_half_types_are_added_in_float32_whatever_torch_s_defaults_are(torch, name):
+    dtype = DTYPES[name]
+    sources = [random_bits(dtype, 1000, seed) for seed in range(3)]
+    expected, found = np.empty_like(sources[0]), np.empty_like(sources[0])
+    Accumulator("sum", dtype)(sources, [expected])
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        torch.set_default_device("meta")
+        Accumulator("sum", dtype)(sources, [found])
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    np.testing.assert_array_equal(canonical(dtype, found), canonical(dtype, expected))
 
 
 @pytest.mark.parametrize("name", HALVES)

@@ -188,6 +188,20 @@ def test_an_interrupt_ends_the_wait_and_not_only_the_work_it_hit():
     assert later.wait() == "b"
 
 
+def test_what_an_interrupt_has_hit_in_a_test_does_not_succeed_later():
+    def interrupted():
+        yield 0
+        raise KeyboardInterrupt
+
+    work = lane(False).submit(interrupted(), [])
+    assert not work.test()
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            work.test()
+    with pytest.raises(KeyboardInterrupt):
+        work.wait()
+
+
 @pytest.mark.parametrize("how", ["run", "submit"])
 def test_what_an_interrupt_has_hit_is_closed_at_once(monkeypatch, how):
     journal, queue = [], lane(False)

@@ -12,7 +12,7 @@ with ``weights_only=True``:
     scaler     the loss scale, its history, and the updates skipped so far
     order      names of the parameters in the order of the gradient buckets
     position   epoch, samples_seen, step
-    top1       {step: percent} of the evaluations so far
+    top1       {epochs: percent}, of the evaluation after each epoch
     rng        torch's random state
     ranks      number of ranks
     config     {dotted field: value} of the recipe, and the run's seed and data
@@ -108,11 +108,22 @@ def existing(place: str, *, flag: str = "", other: str = "") -> Path:
 
 
 def locate(place: str) -> Path | None:
-    """Return the file at ``place``, or the last one of a run whose output that is."""
+    """Return the file at ``place``, or the last one of a run whose output that is.
+
+    Raises:
+        InvalidArgument: the last one was deleted.
+    """
     path = Path(place)
     if path.is_dir():
         pointer = path / LATEST
-        return path / pointer.read_text("utf-8") if pointer.is_file() else None
+        if not pointer.is_file():
+            return None
+        path = path / pointer.read_text("utf-8")
+        if not path.is_file():
+            raise InvalidArgument(
+                f"{pointer} names {path.name}, which is not there; remove {pointer}, "
+                "or name another checkpoint"
+            )
     return path if path.is_file() else None
 
 

@@ -48,7 +48,6 @@ def evaluate(run: Training) -> None:
     with run.trace.span("evaluation"):
         result = result_of(run)
     run.result = {"top1": result.top1, "loss": result.loss}
-    run.top1[run.step] = result.top1
     run.recorder.event(
         "eval",
         **run.where,
@@ -61,9 +60,13 @@ def evaluate(run: Training) -> None:
 
 
 def median(run: Training) -> dict[str, float]:
-    """Return the median of the last results, where the recipe's source tells that."""
-    last = list(run.top1.values())[-run.settings.recipe.published.median_of :]
-    if len(last) == 1:
+    """Return the median of the last epochs, where the recipe's source tells that.
+
+    Of a run that was not finished there is none.
+    """
+    values = run.settings.recipe
+    last = list(run.top1.values())[-values.published.median_of :]
+    if values.published.median_of == 1 or values.epochs not in run.top1:
         return {}
     return {"top1_median": statistics.median(last), "top1_median_of": len(last)}
 

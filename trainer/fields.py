@@ -142,7 +142,7 @@ class LearningRate:
         0.0, "while the rate climbs to its peak", within="at least 0"
     )
     warmup_start: float | None = setting(
-        None, "first rate, never scaled; null: optimizer.lr"
+        None, "first rate, never scaled; null: optimizer.lr", within="at least 0"
     )
     shape: str = setting(
         "steps",

@@ -24,7 +24,9 @@ class Flags:
         1024, "images that each rank decodes before the run", within="at least 0"
     )
     workers: int = setting(0, "loading processes per rank", within="at least 0")
-    seed: int = setting(1, "of weights, order and augmentation", within="at least 0")
+    seed: int = setting(
+        1, "of weights, order and augmentation", within="at least 0 and below 2**63"
+    )
     virtual_workers: int | None = setting(
         None, "train as so many ranks would, whatever their number", within="at least 1"
     )

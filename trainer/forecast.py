@@ -1,11 +1,11 @@
 """Forecast a published run: what its ranks send, and how long it takes at best.
 
 The time of an update lies between two bounds, computed from the makers' figures of the
-links: gradients that travel in buckets while the backward pass runs, as far as that
-can hide them (`trainer.layers` says when they are there), or all after it.  No
-published figure follows from that: stragglers, input and launches are not in it, and
-runs were slower by 5 to 15 %.  So the forecast is a band, printed beside the published
-figure, and never an agreement with it.
+links: gradients that travel while the backward pass runs (`trainer.layers` says when
+they are there), in buckets of the best of a few sizes, or all after it.  No published
+figure follows from that: stragglers, input and launches are not in it, and most runs
+took longer.  So the forecast is a band, printed beside the published figure, and never
+an agreement with it.
 
 Besides messages our costs count the additions (``gamma``: 0.2 ms an update on ABCI).
 ``hierarchical`` sums its leaders by halving and doubling, not by Jia et al.'s ring.
@@ -21,7 +21,7 @@ from trainer.phases import Phase
 from trainer.published import Cluster
 
 ITEMSIZE = {"float16": 2, "bfloat16": 2, "float32": 4}
-BUCKET_NBYTES = 4_000_000  # of gradients that travel early, as sent; chosen by us
+BUCKETS = tuple(1_000_000 << n for n in range(6))  # bytes, as sent; chosen by us
 BACKWARD = 2 / 3  # of the computation
 
 
@@ -37,7 +37,7 @@ class Gradients(NamedTuple):
     """An update's allreduces, in two ways."""
 
     late: list[Call]  # after the backward pass
-    early: list[Call]  # in buckets, each when it is there
+    early: list[list[Call]]  # in buckets, each when it is there, of several sizes
 
 
 class Traffic(NamedTuple):
@@ -48,7 +48,7 @@ class Traffic(NamedTuple):
 
 
 class Band(NamedTuple):
-    """Seconds: communication hidden as far as it can be, and not at all."""
+    """Seconds: with communication beside the backward pass, and after it."""
 
     least: float
     most: float
@@ -59,7 +59,7 @@ class Scaling(NamedTuple):
 
     size: int
     published: float
-    band: Band  # lowest and highest efficiency: communication not hidden, and hidden
+    band: Band  # lowest and highest efficiency: communication after, and beside
     residual_s: float  # of a published update that the sum of both does not explain
     fitted: float  # with the residual of the first row, which is calibrated on it
 
@@ -90,8 +90,8 @@ def gradients(
     """Return an update's allreduces.
 
     Late ones are one, or those of the recipe's buckets where their bytes decide on the
-    algorithm; early ones these, or of `BUCKET_NBYTES`.  ``default`` is the algorithm
-    where the recipe says "auto"; ``processor`` one of `layers.PROCESSORS`.
+    algorithm; early ones these, or of each size of `BUCKETS`.  ``default`` is the
+    algorithm where the recipe says "auto"; ``processor`` one of `layers.PROCESSORS`.
     """
     counts = layers.arrivals(model)
     ready = layers.ready(model, layers.PROCESSORS[processor])
@@ -104,12 +104,12 @@ def gradients(
         return Call(name, count * itemsize, ready[cut[-1]])
 
     if reduction.switch_bytes:
-        early = late = cuts(counts, reduction)
-    else:
-        tensors = [(itemsize * count, "") for count in counts]
-        early = fusion.layout(tensors, first_nbytes=BUCKET_NBYTES, nbytes=BUCKET_NBYTES)
-        late = [list(range(len(counts)))]
-    return Gradients(*([call(cut) for cut in found] for found in (late, early)))
+        late = [call(cut) for cut in cuts(counts, reduction)]
+        return Gradients(late, [late])
+    tensors = [(itemsize * count, "") for count in counts]
+    ways = [fusion.layout(tensors, first_nbytes=n, nbytes=n) for n in BUCKETS]
+    late = [call(list(range(len(counts))))]
+    return Gradients(late, [[call(cut) for cut in way] for way in ways])
 
 
 def gradient_bytes(model: Model, wire: str | None) -> int:
@@ -162,11 +162,12 @@ def waits(
     gradients: Gradients, topology: Topology, machine: Machine, *, compute_s: float
 ) -> Band:
     """Return the seconds that an update waits for its gradients, early ones or late."""
-    early = exposed_s(
-        gradients.early, topology, machine, backward_s=BACKWARD * compute_s
-    )
+    early = [
+        exposed_s(way, topology, machine, backward_s=BACKWARD * compute_s)
+        for way in gradients.early
+    ]
     late = wire_s(gradients.late, topology, machine)
-    return Band(min(early, late), late)
+    return Band(min(*early, late), late)
 
 
 def update(cluster: Cluster, gradients: Gradients, phase: Phase, size: int) -> Band:

@@ -62,8 +62,7 @@ def check(config: dict[str, Any], model: Model) -> None:
         )
 
 
-def give(run: Any, found: Inherited) -> str:
-    """Have a run begin with these weights, and the averages of its own; say so."""
+def give(run: Any, found: Inherited) -> None:
+    """Have a run begin with these weights, and the averages of its own."""
     for part in [run, *filter(None, [run.ema])]:
         part.model.load_state_dict(found.weights)
-    return f"begins with the {found.source}"

@@ -29,6 +29,7 @@ def train(run: Training) -> bool:
             return not run.interrupted
         run.epoch, run.samples_seen = run.epoch + 1, 0
         evaluate(run)
+        run.top1[run.epoch] = run.result["top1"]
         if run.epoch % settings.checkpoint_every == 0 or run.epoch == epochs:
             _save(run)
     if not run.result:

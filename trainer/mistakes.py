@@ -27,7 +27,8 @@ def explain(message: str, program: str) -> str:
     known, message = flags.every(), " ".join(message.split())
     if wrong := WRONG_TYPE.search(message):
         flag = flag_of(wrong[1], known)
-        return f"{flag}: got {wrong[2]}, expected {expected(known[flag].type)}"
+        kind = known[flag].type if flag in known else str
+        return f"{flag}: got {wrong[2]}, expected {expected(kind)}"
     if key := UNKNOWN_KEY.search(message):
         return (
             f"no setting {key[1]!r}{nearest(key[1], known)}; {program} --help lists all"

@@ -118,19 +118,29 @@ def _scaling_lines(cluster: Cluster, gradients: Gradients) -> list[str]:
         return []
     size, rate = cluster.rates[0]
     lines = [
-        f"efficiency in % of {size} GPUs at {rate:,} images/s; the fit adds the "
-        "residual of its first row, which it cannot miss",
-        f"  {'GPUs':>6}{'published':>11}{'not hidden':>12}{'hidden':>8}"
+        f"efficiency in % of {size} GPUs at {rate:,} images/s, gradients sent after "
+        "the backward pass or beside it; the fit adds the residual of its first row, "
+        "which it cannot miss",
+        f"  {'GPUs':>6}{'published':>11}{'after':>12}{'beside':>8}"
         f"{'residual ms':>13}{'fit':>7}{'error':>7}",
     ]
     for row in forecast.scaling(cluster, gradients):
         error = row.fitted - row.published
         lines.append(
-            f"  {row.size:>6}{row.published:>11.2%}{row.band.least:>12.1%}"
+            f"  {row.size:>6}{printed(row.published):>11}{row.band.least:>12.1%}"
             f"{row.band.most:>8.1%}{row.residual_s * 1e3:>13.2f}{row.fitted:>7.1%}"
             f"{error * 100:>+7.1f}"
         )
     return lines
+
+
+def printed(efficiency: float) -> str:
+    """Return an efficiency as Mikami et al. print it, cut off and not rounded.
+
+    >>> printed(0.740854)
+    '74.08%'
+    """
+    return f"{int(efficiency * 10_000) / 100:.2f}%"
 
 
 def _pattern(

@@ -10,7 +10,7 @@ from trainer.training import Training
 def begin(run: Training, *, resumed: bool) -> None:
     """Begin metrics.jsonl, config.yaml, other programs' logs and the trace, on rank 0.
 
-    A run that is ``resumed`` goes on with them.
+    A run that is ``resumed`` from this output goes on with them.
 
     Raises:
         InvalidArgument: output or trace cannot be written, or a log not be started.

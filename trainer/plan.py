@@ -223,12 +223,8 @@ def bucket_table(settings: Settings) -> list[str]:
 
 def _changes(settings: Settings) -> list[str]:
     original = dict(recipe.flatten(recipe.load(settings.name)))
-    changed = [
+    return [
         f"{path}={recipe.show(value)} ({settings.recipe.sources[path]})"
         for path, value in recipe.flatten(settings.recipe)
         if value != original[path]
     ]
-    needed = settings.recipe.published.begins
-    if needed and settings.start_from is None and settings.resume is None:
-        changed.append(f"random weights instead of those {needed} (--start-from)")
-    return changed

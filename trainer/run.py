@@ -72,7 +72,7 @@ def show_text(argv: Sequence[str]) -> int:
         packages.check(packages.missing(*packages.TRAINING))
         from trainer import settings
 
-        settings.make_parser(argv).parse_args(list(argv))
+        settings.read(settings.make_parser(argv), argv)
     except InvalidArgument as error:
         return refuse(error, rank=0)
     return 0

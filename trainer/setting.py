@@ -14,6 +14,7 @@ from collectives import InvalidArgument
 WITHIN: dict[str, Callable[[float], bool]] = {
     "above 0": lambda x: x > 0,
     "at least 0": lambda x: x >= 0,
+    "at least 0 and below 2**63": lambda x: 0 <= x < 1 << 63,
     "at least 1": lambda x: x >= 1,
     "at least 0 and below 1": lambda x: 0 <= x < 1,
     "at least 0 and at most 1": lambda x: 0 <= x <= 1,

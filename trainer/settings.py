@@ -45,17 +45,26 @@ def parse(argv: Sequence[str]) -> Settings:
             message says which, and the valid choices.
     """
     parser = make_parser(argv)
-    try:
-        parsed = parser.parse_args(list(argv))
-        given = parser.parse_args(list(argv), defaults=False)
-    except ArgumentError as error:
-        for path in _found(argv).config:
-            check_file(parser, path)
-        raise InvalidArgument(mistakes.explain(str(error), PROGRAM)) from error
+    parsed = read(parser, argv)
+    given = parser.parse_args(list(argv), defaults=False)
     batch_given = "batch.per_worker" in given or "batch.phases" in given
     settings = _settings(parser, parsed, batch_given=batch_given)
     valid.check_words(settings, argv)
     return settings
+
+
+def read(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+    """Return the values of flags and files, and the defaults of the others.
+
+    Raises:
+        InvalidArgument: an unknown flag or a bad value, of a flag or of a named file.
+    """
+    try:
+        return parser.parse_args(list(argv))
+    except ArgumentError as error:
+        for path in _found(argv).config:
+            check_file(parser, path)
+        raise InvalidArgument(mistakes.explain(str(error), PROGRAM)) from error
 
 
 def check_file(parser: ArgumentParser, path: str) -> None:
@@ -128,7 +137,7 @@ def _read(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             content = yaml.safe_load(file)
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidArgument(f"--config {path}: cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise InvalidArgument(

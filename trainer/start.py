@@ -7,7 +7,7 @@ the same text, and nothing has begun.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainer import (
     agree,
@@ -61,7 +61,7 @@ def prepare(
     memory.keep_freed()
     kind, compiled = settings.recipe.precision, settings.compile
     agree.together(comm, lambda: precision.check(kind, place, compiled=compiled))
-    content, first = agree.on_root(comm, lambda: earlier(settings))
+    before = agree.on_root(comm, lambda: earlier(settings))
     training, test = agree.together(comm, lambda: supply.load(settings))
     if settings.data_errors == "refuse":
         spot_check.look(comm, [training, test], most=settings.check_images)
@@ -75,31 +75,63 @@ def prepare(
         recorder.line(f"rank 0 on {place.describe()}")
     data = sampler, training, test
     run = assemble(comm, settings, place, recorder, interrupt, data)
-    if content is not None:
-        state.restore(run, content)
-        recorder.line(f"resumed at epoch {run.epoch}, update {run.step}")
-        others = checkpoint.changes(content, state.config(settings), fixed=False)
-        if others:
-            recorder.line(f"other settings than so far: {'; '.join(others)}")
-    elif settings.resume is not None:
-        recorder.line(f"no checkpoint in {settings.output} yet: from the beginning")
-    if content is None and first is not None:
-        recorder.line(inherit.give(run, first))
-    agree.on_root(comm, lambda: output.begin(run, resumed=content is not None))
+    if before.content is not None:
+        state.restore(run, before.content)
+    elif before.weights is not None:
+        inherit.give(run, before.weights)
+    for line in begins(settings, before):
+        recorder.line(line)
+    agree.on_root(comm, lambda: output.begin(run, resumed=before.here))
     run.trace = run.reducer.trace = trace.start(comm, settings.trace)
     return run
 
 
-def earlier(settings: Settings) -> tuple[dict[str, Any] | None, Inherited | None]:
+class Earlier(NamedTuple):
+    """What a run begins with, of an earlier one."""
+
+    content: dict[str, Any] | None = None  # of a checkpoint to go on from
+    here: bool = False  # which lies in the output
+    weights: Inherited | None = None  # or these, in a fresh run
+
+
+def earlier(settings: Settings) -> Earlier:
     """Return the checkpoint to go on from, or else what to begin with, if any.
 
     Raises:
         InvalidArgument: it is missing, damaged, or does not fit the settings.
     """
-    content = None if settings.resume is None else state.find(settings)
-    if content is not None or settings.start_from is None:
-        return content, None
-    return None, inherit.find(settings.start_from, settings.recipe.model)
+    if settings.resume is not None:
+        path = checkpoint.find(settings.output, settings.resume)
+        if path is not None:
+            here = path.resolve().parent == Path(settings.output).resolve()
+            return Earlier(state.read(path, settings), here)
+    if settings.start_from is None:
+        return Earlier()
+    model = settings.recipe.model
+    return Earlier(weights=inherit.find(settings.start_from, model))
+
+
+def begins(settings: Settings, before: Earlier) -> list[str]:
+    """Say where a run begins, and what then differs from before."""
+    if before.content is not None:
+        position = before.content["position"]
+        lines = [f"resumed at epoch {position['epoch']}, update {position['step']}"]
+        ours = state.config(settings)
+        others = checkpoint.changes(before.content, ours, fixed=False)
+        if others:
+            lines.append(f"other settings than so far: {'; '.join(others)}")
+        return lines
+    lines = []
+    if settings.resume is not None:
+        lines = [f"no checkpoint in {settings.output} yet: from the beginning"]
+    needed = settings.recipe.published.begins
+    if before.weights is not None:
+        lines.append(f"begins with the {before.weights.source}")
+    elif needed:
+        lines.append(
+            f"begins with random weights, not with those {needed}: --start-from"
+        )
+    return lines
 
 
 def rehearse(comm: Any, settings: Settings, recorder: Recorder) -> None:
@@ -108,20 +140,12 @@ def rehearse(comm: Any, settings: Settings, recorder: Recorder) -> None:
     Raises:
         InvalidArgument: on all ranks, if the plan has a mistake.
     """
-    content, first = agree.on_root(comm, lambda: earlier(settings))
+    before = agree.on_root(comm, lambda: earlier(settings))
     count = agree.on_root(comm, lambda: planned(settings, recorder))
     settings = plan.fit(settings, comm.size, count)
     lines = agree.on_root(comm, lambda: plan.dry_run(settings, comm.topology, count))
-    for line in [*lines, *begins(content, first)]:
+    for line in [*lines, *begins(settings, before)]:
         recorder.line(line)
-
-
-def begins(content: dict[str, Any] | None, first: Inherited | None) -> list[str]:
-    """Say where a run would begin, if not at its beginning."""
-    if content is not None:
-        position = content["position"]
-        return [f"resumes at epoch {position['epoch']}, update {position['step']}"]
-    return [f"begins with the {first.source}"] if first is not None else []
 
 
 def planned(settings: Settings, recorder: Recorder) -> int:

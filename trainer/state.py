@@ -8,6 +8,7 @@ follow from the position alone; nothing draws random numbers on a device.  All t
 are stored as host tensors: a run may go on on another device.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -72,15 +73,12 @@ def config(settings: Settings) -> dict[str, Any]:
     }
 
 
-def find(settings: Settings) -> dict[str, Any] | None:
-    """Return the checkpoint that ``settings.resume`` asks for, if there is one.
+def read(path: Path, settings: Settings) -> dict[str, Any]:
+    """Return the checkpoint that a run with ``settings`` is to go on from.
 
     Raises:
-        InvalidArgument: it is missing, damaged, or of another run.
+        InvalidArgument: it is damaged, or of another run.
     """
-    path = checkpoint.find(settings.output, settings.resume)
-    if path is None:
-        return None
     content = checkpoint.read(path)
     checkpoint.check(path, content, config(settings))
     return content

@@ -60,7 +60,7 @@ class Training:
     seconds: float = 0.0  # spent in updates
     interrupted: bool = False  # a signal reached some rank
     result: dict[str, float] = field(default_factory=dict)  # of the last evaluation
-    top1: dict[int, float] = field(default_factory=dict)  # by step, in order
+    top1: dict[int, float] = field(default_factory=dict)  # after so many epochs
 
     @property
     def epochs_done(self) -> float:

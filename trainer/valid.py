@@ -153,6 +153,17 @@ def check_rate(values: Recipe) -> None:
             f"--lr.factors: got {len(rate.factors)} for {len(rate.drops)} drops, "
             "expected one more than --lr.drops, or '[]' for powers of --lr.factor"
         )
+    lowest = min((0.0, *rate.factors, *(jump for _, jump in rate.jumps)))
+    if lowest < 0:
+        raise InvalidArgument(
+            f"--lr.factors, --lr.jumps: got {lowest:g}, expected at least 0 in each"
+        )
+    warmup = values.optimizer.kind == "rmsprop_warmup" and rate.warmup_epochs > 0
+    if warmup and rate.warmup_start == 0:
+        raise InvalidArgument(
+            "--lr.warmup_start: got 0, expected more with --optimizer.kind "
+            "rmsprop_warmup: RMSprop's rate is divided by this one"
+        )
     if rate.span_epochs <= 0 or rate.warmup_epochs >= rate.span_epochs:
         raise InvalidArgument(
             f"--lr.warmup_epochs: got {rate.warmup_epochs:g}, expected less than "

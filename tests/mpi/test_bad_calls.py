@@ -172,6 +172,16 @@ ALONE = {
         InvalidArgument,
         "root=99: expected a rank",
     ),
+    "root is no number": (
+        lambda c: c.broadcast(X, root=None),
+        InvalidArgument,
+        "root=None: expected a rank",
+    ),
+    "wire is no name": (
+        lambda c: c.allreduce(X, wire=["float16"]),
+        InvalidArgument,
+        "wire: got list; expected a name",
+    ),
     "negative root": (lambda c: c.broadcast(X, root=-1), InvalidArgument, "root=-1"),
     "rows": (
         lambda c: c.alltoall(np.ones((c.size + 1, 2))),

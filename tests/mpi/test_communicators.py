@@ -1,4 +1,5 @@
 import logging
+import math
 
 import numpy as np
 import pytest
@@ -38,6 +39,60 @@ def test_a_rank_without_a_color_gets_none(comm):
         assert part.allreduce(np.ones(3)).tolist() == [comm.size - 1] * 3
         part.close()
     assert comm.allreduce(np.array(1)) == comm.size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((2**31,), r"color=2147483648: expected None or a number from 0, below 2"),
+        ((-1,), "color=-1: expected None"),
+        ((0, 2**31), "key=2147483648: expected a number of 32 bits"),
+    ],
+)
+def test_a_color_that_mpi_cannot_take_is_refused_on_all_ranks(comm, arguments, words):
+    arguments = arguments if comm.rank == comm.size - 1 else (0,)
+    with pytest.raises(InvalidArgument, match=words):
+        comm.split(*arguments)
+    comm.barrier()
+
+
+@pytest.mark.parametrize("timeout_s", [None, "60", 0, -1.0, math.nan])
+def test_a_time_that_is_none_is_refused(timeout_s):
+    with pytest.raises(InvalidArgument, match="timeout_s=.*expected seconds above 0"):
+        Communicator(timeout_s=timeout_s)
+
+
+def test_a_time_may_be_without_end():
+    with Communicator(timeout_s=math.inf) as comm:
+        comm.barrier()
+
+
+def test_a_close_that_the_others_do_not_make_leaves_it_open(comm):
+    if comm.size == 1:
+        return
+    with Communicator() as ours:
+        with pytest.raises(ShapeMismatch, match=r"called close\(\)"):
+            (ours.close if ours.rank == 0 else ours.barrier)()
+        assert ours.allreduce(np.array(1)) == ours.size
+    assert ours.shared_bytes == 0
+
+
+def test_a_callback_cannot_close(comm):
+    told = []
+
+    def close(work):
+        try:
+            ours.close()
+        except CollectiveError as error:
+            told.append(str(error))
+
+    with Communicator() as ours:
+        work = ours.iallreduce(np.ones(4))
+        work.add_done_callback(close)
+        work.wait()
+        ours.barrier()
+    if told:  # else the work had ended before: it was called on this thread
+        assert "a callback cannot wait" in told[0]
 
 
 def test_parts_keep_the_nodes_of_their_ranks():

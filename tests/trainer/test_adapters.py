@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SETTINGS = {
     "epochs": 2, "optimizer.lr": 0.1, "optimizer.momentum": 0.9,
     "optimizer.weight_decay": 1e-4, "lr.warmup_epochs": 5.0, "lr.drops": [30.0, 60.0],
-    "lr.factor": 0.1,
+    "lr.factor": 0.1, "lr.factors": [], "lr.span_epochs": 90.0,
     "optimizer.kind": "sgd", "lr.shape": "steps", "lr.power": 2.0, "lr.end": 1e-4,
     "lars.eps": 0.0, "bn.group": 2, "bn.ghost": 0,
 }  # fmt: skip
@@ -178,6 +178,15 @@ def test_mlperf_has_the_keys_of_the_optimiser_and_of_the_rates_shape(tmp_path):
     assert values["lars_opt_end_learning_rate"] == 1e-4
     assert values["lars_epsilon"] == 0.0 and values["model_bn_span"] == 64
     assert not any("boundary" in key or "sgd" in key for key in values)
+
+
+def test_mlperf_has_the_epochs_of_the_run_and_no_factor_of_unequal_drops(tmp_path):
+    short = {**SETTINGS, "epochs": 9, "lr.factors": [1.0, 0.2, 0.02]}
+    found = mlperf_lines(fed("mlperf", tmp_path, [{**CONFIG, "settings": short}]))
+    values = {line["key"]: line["value"] for line in found}
+    assert values["opt_learning_rate_decay_boundary_epochs"] == [3.0, 6.0]
+    assert values["opt_learning_rate_warmup_epochs"] == 0.5
+    assert "opt_learning_rate_decay_factor" not in values
 
 
 def test_mlperf_says_that_an_interrupted_run_was_aborted(tmp_path):

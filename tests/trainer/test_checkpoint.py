@@ -47,6 +47,12 @@ def test_resume_finds_files_folders_and_the_latest(tmp_path):
     assert checkpoint.find(str(tmp_path / "nothing"), "auto") is None
 
 
+def test_a_last_checkpoint_that_was_deleted_is_named(tmp_path):
+    write(tmp_path, 1).unlink()
+    with pytest.raises(InvalidArgument, match="latest names checkpoint-.*not there"):
+        checkpoint.find(str(tmp_path), "auto")
+
+
 def test_a_missing_checkpoint_is_refused(tmp_path):
     with pytest.raises(InvalidArgument, match=r"no checkpoint at .*expected"):
         checkpoint.find("elsewhere", str(tmp_path / "nothing"))

@@ -32,7 +32,7 @@ def on(machine, cluster, tmp_path):
 
 def at_once(algorithm):
     """Return gradients that do not travel early."""
-    return Gradients([Call(algorithm, FP16)], [Call(algorithm, FP16)])
+    return Gradients([Call(algorithm, FP16)], [[Call(algorithm, FP16)]])
 
 
 def rounded(values, digits=1):
@@ -159,7 +159,7 @@ def test_akiba_s_ring_has_the_published_efficiencies(
     assert alone_s == pytest.approx(AKIBA.published.cluster.compute_s, abs=5e-4)
     phase = Phase(0, 32768, 32)
     calls = [Call("ring", FP16)]
-    all_s = forecast.update(cluster, Gradients(calls, calls), phase, 1024).most
+    all_s = forecast.update(cluster, Gradients(calls, [calls]), phase, 1024).most
     node = Topology.uniform(nodes=1, local=8)
     node_s = alone_s + forecast.wire_s([Call("ring", FP32)], node, machine)
     found = rounded(100 * base / all_s for base in (alone_s, node_s))

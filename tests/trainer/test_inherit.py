@@ -92,7 +92,7 @@ def test_a_plan_says_with_what_a_run_begins(tmp_path, capsys):
     execute(start(tmp_path / "before", *SHORT))
     for flags, told in {
         ("--start-from",): f"begins with the weights of {tmp_path}/before/check",
-        ("--resume",): "resumes at epoch 0, update 3",
+        ("--resume",): "resumed at epoch 0, update 3",
     }.items():
         start(tmp_path / "after", *flags, str(tmp_path / "before"), "--dry-run")
         assert capsys.readouterr().out.splitlines()[-1].startswith(told)
@@ -105,11 +105,11 @@ def test_a_recipe_that_needs_weights_says_so(tmp_path, capsys):
     execute(start(tmp_path / "before", *SHORT))
     collapse = "--recipe", "codreanu2017:collapse", "--virtual-workers", "2"
     begin = "--start-from", str(tmp_path / "before")
-    for flags, times in {(): 1, begin: 0}.items():
+    for flags, times in {(): 1, ("--resume", "auto"): 1, begin: 0}.items():
         start(
             tmp_path / "after", *collapse, *flags, "--model.stride", "v1.5", "--dry-run"
         )
-        told = "random weights instead of those of codreanu2017 after 85 epochs"
+        told = "random weights, not with those of codreanu2017 after 85 epochs: --start"
         assert capsys.readouterr().out.count(told) == times
 
 

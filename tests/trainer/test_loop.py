@@ -107,9 +107,30 @@ def test_the_result_is_the_median_of_the_last_epochs_where_the_paper_s_is(tmp_pa
     assert last["top1_median"] == sorted(of_epochs)[2]
 
 
+def test_a_run_that_is_not_finished_has_no_median(tmp_path):
+    execute(start(tmp_path, "--max-steps", "13"))
+    assert "top1" in events(tmp_path)[-1] and "top1_median" not in events(tmp_path)[-1]
+
+
 def test_the_result_of_other_papers_is_the_last(tmp_path):
     execute(start(tmp_path, "--recipe", "he2016"))
     assert "top1_median" not in events(tmp_path)[-1]
+
+
+def test_a_run_resumed_from_elsewhere_leaves_what_is_in_its_output(tmp_path):
+    execute(start(tmp_path / "one", "--max-steps", "3"))
+    execute(start(tmp_path / "other", "--max-steps", "5"))
+    names = {path.name for path in (tmp_path / "other").iterdir()}
+    execute(start(tmp_path / "other", "--resume", str(tmp_path / "one")))
+    kept = tmp_path / "other" / "earlier-1"
+    assert {path.name for path in kept.iterdir()} == names
+    assert (
+        checkpoint.read(kept / "checkpoint-0000-00000640.pt")["position"]["step"] == 5
+    )
+    new = events(tmp_path / "other")
+    assert new[0]["event"] == "config" and new[0]["step"] == 3 and not new[0]["resumed"]
+    execute(start(tmp_path / "other", "--resume", "auto"))
+    assert events(tmp_path / "other")[: len(new)] == new
 
 
 def test_settings_that_change_on_the_way_are_told(tmp_path, capsys):

@@ -35,16 +35,21 @@ def test_a_mistake_is_named_by_its_flag_with_what_is_valid(line, words):
     assert "\n" not in str(caught.value)
 
 
+FOUND = "--recipe", "goyal2017", "--data", "digits"  # whatever a file says
+
+
 def test_a_key_of_a_file_is_named_like_a_flag(tmp_path):
     path = tmp_path / "mine.yaml"
     for text, words in {
         "epoch: 3": "no setting 'epoch'; perhaps you meant --epochs; ",
         "model: {width: x}": "--model.width: got x, expected a whole number",
         "log_every: x": "--log-every: got x, expected a whole number",
+        "data: 5": "--data: got 5, expected a word",
+        "recipe: 5": "--recipe: got 5, expected a word",
     }.items():
         path.write_text(text, "utf-8")
         with pytest.raises(InvalidArgument, match=re.escape(words)) as caught:
-            parse(["--config", str(path)])
+            parse([*FOUND, "--config", str(path)])
         assert str(caught.value).startswith(f"--config {path}: ")
 
 

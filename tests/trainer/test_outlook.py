@@ -1,3 +1,5 @@
+import doctest
+
 import pytest
 
 from trainer import outlook, recipe
@@ -29,3 +31,7 @@ def test_a_ring_of_ranks_of_an_unknown_machine_sends_what_is_derived():
     assert "ring (auto takes what is fastest there)" in lines[0]
     sent = 4 * (2 * 25_557_032 - 2 * 25_557_032 // 8)
     assert f"8 ranks on 8 nodes of 1, grid 2x4; 14 steps, {sent:,} bytes" in lines[1]
+
+
+def test_doctests():
+    assert doctest.testmod(outlook).failed == 0

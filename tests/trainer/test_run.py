@@ -39,6 +39,12 @@ def test_under_a_launcher_only_rank_0_shows_the_help(capsys, monkeypatch):
     assert capsys.readouterr().out == ""
 
 
+def test_a_mistake_beside_the_configuration_is_told_in_a_line(capsys):
+    assert main(["--print_config", "--epochs", "x"]) == 2
+    told = "trainer.run: --epochs: got x, expected a whole number\n"
+    assert capsys.readouterr() == ("", told)
+
+
 def test_a_mistake_beside_help_is_told_too(capsys):
     assert main(["--help", "--recipe", "goyal2018"]) == 2
     assert "goyal2017, he2016" in capsys.readouterr().err

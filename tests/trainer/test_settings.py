@@ -35,6 +35,13 @@ def test_another_recipe_brings_its_own_defaults():
     assert (settings.recipe.epochs, settings.recipe.images.size) == (90, 224)
 
 
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"\x80\x02\xff")
+    with pytest.raises(InvalidArgument, match=f"--config {path}: cannot be read"):
+        parse(["--config", str(path)])
+
+
 def test_flags_override_the_file_which_overrides_the_recipe(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("recipe: he2016\ndata: synthetic\nepochs: 7\nmodel: {width: 8}\n")
@@ -140,7 +147,7 @@ def test_the_help_explains_every_flag():
     for flag, entry in ENTRIES.items():
         shown = re.search(rf"{re.escape(flag)} (.*?) \((?:type|default):", text)
         assert shown and entry.metadata["meaning"] in shown[1], flag
-    assert "first rate, never scaled; null: optimizer.lr [chosen]" in text
+    assert "first rate, never scaled; null: optimizer.lr; at least 0 [chosen]" in text
     assert "--optimizer.form" in text and "u | v | corrected" in text
 
 
@@ -155,6 +162,14 @@ def test_the_short_side_of_an_image_is_no_smaller_than_its_crop(tmp_path):
     ("line", "words"),
     [
         ("--lr.factors [1,0.1]", "got 2 for 3 drops, expected one more"),
+        ("--lr.factors [1,-1,1,1]", "got -1, expected at least 0 in each"),
+        ("--lr.jumps [[3,-0.5]]", "got -0.5, expected at least 0 in each"),
+        ("--lr.warmup_start -5", "got -5, expected at least 0"),
+        (
+            "--recipe akiba2017 --lr.warmup_epochs 5 --lr.warmup_start 0",
+            "got 0, expected more with --optimizer.kind rmsprop_warmup",
+        ),
+        ("--seed 9223372036854775808", "expected at least 0 and below 2"),
         ("--lr.warmup_epochs 90", "got 90, expected less than --lr.span_epochs"),
         ("--lr.span_epochs 0", "expected less than --lr.span_epochs"),
         ("--bn.group 0", "--bn.group: got 0, expected at least 1"),

@@ -93,8 +93,16 @@ class Log:
             "model_bn_span": seen * settings["bn.group"],
         }
         keys = KEYS | KEYS_OF.get(optimizer, {}) | KEYS_OF.get(shape, {})
+        if settings["lr.factors"]:  # one factor for all drops does not tell them
+            keys.pop("lr.factor", None)
+        stretch = settings["epochs"] / settings["lr.span_epochs"]
         for field, key in keys.items():
-            values[key.format(optimizer)] = settings[field]
+            value = settings[field]
+            if field == "lr.drops":
+                value = [stretch * epoch for epoch in value]
+            if field == "lr.warmup_epochs":
+                value = stretch * value
+            values[key.format(optimizer)] = value
         for key, value in values.items():
             self.mllog.event(key, value)
 
