@@ -41,19 +41,20 @@ class DeviceSide:
         """Return the steps of an operation on ``x``, in order with its GPU's work."""
         end = self.end
         try:
+            number = device.number(x)
             if self.queue is None:
-                self.queue = Queue(device.number(x))
+                self.queue = Queue(number)
             with self.queue.gpu:  # an event is of the GPU that is current
                 came = device.caller(x)
-        except CollectiveError:  # the operation will come upon it, and tell all ranks
-            return end.guarded(operation, result)
-        except Exception as error:  # alone this rank would leave the others waiting
+        except RuntimeError as error:  # CUDA's; alone it would leave others waiting
             operation.close()
             return end.guarded(self.failed(error), result)
+        except Exception:  # of x: the operation will come upon it, and tell all ranks
+            return end.guarded(operation, result)
         return device.Ordered(
             self.queue,
             came,
-            self.acquainted(x, operation),
+            self.acquainted(number, operation),
             (x, result),
             guarded=lambda steps: end.guarded(steps, result),
         )
@@ -64,12 +65,12 @@ class DeviceSide:
         yield from ()
         raise error
 
-    def acquainted(self, x: Any, operation: Any) -> Any:
-        """Check where ``x`` lies, and be prepared, before an operation."""
+    def acquainted(self, number: int, operation: Any) -> Any:
+        """Check on which GPU an array lies, and be prepared, before an operation."""
         assert self.queue is not None
-        if device.number(x) != self.queue.number:
+        if number != self.queue.number:
             text = (
-                f"x lies on GPU {device.number(x)}, this communicator began on "
+                f"x lies on GPU {number}, this communicator began on "
                 f"{self.queue.number}; one takes arrays of one GPU only"
             )
             operation.close()

@@ -130,6 +130,15 @@ def test_an_array_on_another_gpu_is_told_on_all_ranks(comm, cp):
     comm.allreduce(x)
 
 
+def test_an_array_that_lies_about_itself_is_told_on_all_ranks(comm, cp):
+    x, liar = cp.asarray(np.ones(7, np.float32)), SimpleNamespace()
+    liar.__cuda_array_interface__ = {"shape": (7,)}
+    for _ in range(2):
+        with pytest.raises(InvalidArgument, match="allreduce: KeyError"):
+            comm.allreduce(liar if comm.rank == 0 else x)
+        comm.allreduce(x)
+
+
 def test_a_missing_rank_is_told_and_aborts_nccl(gpu, cp):
     comm = Communicator(timeout_s=1.0)  # left as it is: it cannot be used afterwards
     x = cp.asarray(np.ones(7, np.float32))
