@@ -18,7 +18,7 @@ from typing import Any
 from . import aware, device, kernels
 from .arrays import DType
 from .device import Queue, reached
-from .errors import CollectiveError, InvalidArgument, Stalled, UnsupportedArray
+from .errors import InvalidArgument, Stalled, UnsupportedArray
 from .plan import Plan
 from .step import GroupCall
 
