@@ -42,7 +42,7 @@ class Communicator:
     variable ``COLLECTIVES_NODES`` (``4x2``; ``3,2,1``) pretends.  ``grid=(X, Y)`` lays
     the grid of the torus.  An operation that makes no progress for ``timeout_s``
     seconds raises `Stalled` on all ranks that wait, and names the missing ones; of
-    ``math.inf`` seconds, never.
+    ``math.inf`` seconds, never.  Rank 0's ``timeout_s`` counts.
 
     ``algorithm="auto"`` goes by a table of `bench.tune`, and where that has no line by
     ``machine``, which describes the links: a `Machine`, a preset or a JSON file.

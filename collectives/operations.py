@@ -5,6 +5,7 @@ are returned as `Array`; who takes a result gets its value.
 """
 
 from math import prod
+from numbers import Integral
 from operator import index
 from typing import Any
 
@@ -189,14 +190,14 @@ def split(end: Endpoint, color: int | None, key: int) -> Any:
     from mpi4py import MPI
 
     def prepare() -> tuple[str, Any]:
-        mine, order = MPI.UNDEFINED if color is None else index(color), index(key)
-        if color is not None and not 0 <= mine < LIMIT:
+        fits = isinstance(color, Integral) and 0 <= color < LIMIT
+        if not (color is None or fits):
             raise InvalidArgument(
-                f"color={color}: expected None or a number from 0, below 2**31"
+                f"color={color!r}: expected None or a number from 0, below 2**31"
             )
-        if not -LIMIT <= order < LIMIT:
-            raise InvalidArgument(f"key={key}: expected a number of 32 bits")
-        return "", (mine, order)
+        if not isinstance(key, Integral) or not -LIMIT <= key < LIMIT:
+            raise InvalidArgument(f"key={key!r}: expected a number of 32 bits")
+        return "", (MPI.UNDEFINED if color is None else int(color), int(key))
 
     part = end.mpi.Split(*(yield from end.agreed("split", prepare)))
     return None if part == MPI.COMM_NULL else part

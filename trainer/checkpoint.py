@@ -118,7 +118,7 @@ def locate(place: str) -> Path | None:
         pointer = path / LATEST
         if not pointer.is_file():
             return None
-        path = path / pointer.read_text("utf-8")
+        path = path / pointer.read_text("utf-8").strip()
         if not path.is_file():
             raise InvalidArgument(
                 f"{pointer} names {path.name}, which is not there; remove {pointer}, "
@@ -138,7 +138,7 @@ def read(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for a damaged file
         raise InvalidArgument(
             f"checkpoint {path} cannot be read: it is damaged, or no checkpoint of "
-            f"this program ({type(error).__name__})"
+            f"this program ({type(error).__name__}); name another checkpoint-*.pt"
         ) from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:

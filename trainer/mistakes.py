@@ -9,7 +9,7 @@ from typing import Any, get_args
 from trainer import flags
 from trainer.setting import spelled
 
-FIRST = ("--config", "--recipe", "--data")  # which are no settings
+FIRST = ("--config", "--recipe", "--data", "--print_config")  # no settings
 WORDS = {
     int: "a whole number",
     float: "a number",

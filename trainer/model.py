@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from collectives import InvalidArgument
 from trainer.blur import conv
 from trainer.fields import Model
+from trainer.layers import EXPANSION
 
-EXPANSION = 4
 STRIDES = ("v1", "v1.5")
 FAN_MODES = ("fan_in", "fan_out")
 

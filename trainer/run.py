@@ -100,6 +100,9 @@ def execute(run: Any) -> int:
     try:
         finished = loop.train(run)
         if finished:
+            if run.epoch < run.settings.recipe.epochs:
+                most = run.settings.max_steps
+                recorder.line(f"stopped by --max-steps {most}; --resume auto goes on")
             tell_result(run)
         else:
             recorder.line("interrupted; go on with --resume auto")
@@ -113,7 +116,7 @@ def tell_result(run: Any) -> None:
     """Tell which ranks were slow, and how the run has ended; all ranks together."""
     from trainer import evaluate
 
-    if run.comm.size > 1:
+    if run.comm.size > 1 and run.updates:
         report = run.stragglers.report()
         run.recorder.event("stragglers", step=run.step, **report)
     reducer, result = run.reducer, run.result

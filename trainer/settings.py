@@ -20,6 +20,7 @@ from trainer.recipe import Recipe
 from trainer.setting import described, spelled
 
 FIRST = {"recipe": "goyal2017", "data": "digits", "device": "cpu"}  # and their defaults
+OF_A_START = ("resume", "max_steps", "dry_run")  # not in the file that repeats a run
 PROGRAM = "python -m trainer.run"
 ABOUT = """Train ResNet-50 by a published recipe, on any number of ranks.  The defaults
 below are those of --recipe %(recipe)s on --data %(data)s; in brackets is where a value
@@ -46,7 +47,7 @@ def parse(argv: Sequence[str]) -> Settings:
     """
     parser = make_parser(argv)
     parsed = read(parser, argv)
-    given = parser.parse_args(list(argv), defaults=False)
+    given = parser.parse_args(files_first(argv), defaults=False)
     batch_given = "batch.per_worker" in given or "batch.phases" in given
     settings = _settings(parser, parsed, batch_given=batch_given)
     valid.check_words(settings, argv)
@@ -60,11 +61,19 @@ def read(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
         InvalidArgument: an unknown flag or a bad value, of a flag or of a named file.
     """
     try:
-        return parser.parse_args(list(argv))
+        return parser.parse_args(files_first(argv))
     except ArgumentError as error:
         for path in _found(argv).config:
             check_file(parser, path)
         raise InvalidArgument(mistakes.explain(str(error), PROGRAM)) from error
+
+
+def files_first(argv: Sequence[str]) -> list[str]:
+    """Return the command line with its files before its flags, which override them."""
+    of_files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    of_files.add_argument("--config", action="append", default=[])
+    found, flags = of_files.parse_known_args(list(argv))
+    return [*(f"--config={path}" for path in found.config), *flags]
 
 
 def check_file(parser: ArgumentParser, path: str) -> None:
@@ -138,18 +147,19 @@ def _read(path: str) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             content = yaml.safe_load(file)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidArgument(f"--config {path}: cannot be read: {error}") from error
+        problem = " ".join(str(error).split())
+        raise InvalidArgument(f"--config {path}: cannot be read: {problem}") from error
     if not isinstance(content, dict):
         raise InvalidArgument(
             f"--config {path}: expected a YAML mapping such as the config.yaml of a "
-            f"run, got {type(content).__name__}"
+            f"run, got {'nothing' if content is None else type(content).__name__}"
         )
-    for prefix, _ in recipe.groups():
-        group = content.get(prefix[:-1], {})
+    for prefix, kind in recipe.groups():
+        group, first = content.get(prefix[:-1], {}), fields(kind)[0]
         if not isinstance(group, dict):
             raise InvalidArgument(
                 f"--config {path}: {prefix[:-1]}: got {group!r}, expected a mapping "
-                "such as {width: 64}"
+                f"such as {{{first.name}: {recipe.show(first.default)}}}"
             )
     if "config" in content:
         raise InvalidArgument(f"--config {path}: config: a file names no other file")
@@ -161,7 +171,7 @@ def _add_run_flags(parser: ArgumentParser, name: str, data: str) -> None:
     add("--config", action="config", help="YAML file of settings; flags override it")
     add("--recipe", type=str, default=name, help=" | ".join(recipe.names()))
     add("--data", type=str, default=data, help=" | ".join(dataset.names()))
-    defaults = {"output": f"runs/{name}-{data}"}
+    defaults = {"output": f"runs/{name}-{data}".replace(":", "-")}
     for entry in fields(Flags):
         add(
             spelled(entry.name),
@@ -200,12 +210,20 @@ def _settings(
         name=parsed.recipe,
         recipe=recipe.vary(base, given=given),
         data=parsed.data,
-        yaml=parser.dump(parsed),
+        yaml=parser.dump(_without(parsed, OF_A_START)),
         batch_given=batch_given,
         **{entry.name: parsed[entry.name] for entry in fields(Flags)},
     )
     valid.check(settings)
     return settings
+
+
+def _without(parsed: Namespace, names: Sequence[str]) -> Namespace:
+    """Return settings but these."""
+    kept = parsed.clone()
+    for name in names:
+        del kept[name]
+    return kept
 
 
 def _tuples(value: Any) -> Any:

@@ -79,7 +79,7 @@ def prepare(
         state.restore(run, before.content)
     elif before.weights is not None:
         inherit.give(run, before.weights)
-    for line in begins(settings, before):
+    for line in begins(settings, before, comm.size):
         recorder.line(line)
     agree.on_root(comm, lambda: output.begin(run, resumed=before.here))
     run.trace = run.reducer.trace = trace.start(comm, settings.trace)
@@ -111,15 +111,19 @@ def earlier(settings: Settings) -> Earlier:
     return Earlier(weights=inherit.find(settings.start_from, model))
 
 
-def begins(settings: Settings, before: Earlier) -> list[str]:
+def begins(settings: Settings, before: Earlier, size: int) -> list[str]:
     """Say where a run begins, and what then differs from before."""
     if before.content is not None:
         position = before.content["position"]
         lines = [f"resumed at epoch {position['epoch']}, update {position['step']}"]
         ours = state.config(settings)
         others = checkpoint.changes(before.content, ours, fixed=False)
+        if before.content["ranks"] != size:
+            others.insert(0, f"{before.content['ranks']} ranks there, {size} here")
         if others:
             lines.append(f"other settings than so far: {'; '.join(others)}")
+        if position["epoch"] >= settings.recipe.epochs:
+            lines.append(f"nothing is left of {settings.recipe.epochs} epochs")
         return lines
     lines = []
     if settings.resume is not None:
@@ -144,7 +148,7 @@ def rehearse(comm: Any, settings: Settings, recorder: Recorder) -> None:
     count = agree.on_root(comm, lambda: planned(settings, recorder))
     settings = plan.fit(settings, comm.size, count)
     lines = agree.on_root(comm, lambda: plan.dry_run(settings, comm.topology, count))
-    for line in [*lines, *begins(settings, before)]:
+    for line in [*lines, *begins(settings, before, comm.size)]:
         recorder.line(line)
 
 

@@ -49,6 +49,7 @@ def test_resume_finds_files_folders_and_the_latest(tmp_path):
 
 def test_a_last_checkpoint_that_was_deleted_is_named(tmp_path):
     write(tmp_path, 1).unlink()
+    (tmp_path / "latest").write_text("checkpoint-0001-00000000.pt\n")
     with pytest.raises(InvalidArgument, match="latest names checkpoint-.*not there"):
         checkpoint.find(str(tmp_path), "auto")
 

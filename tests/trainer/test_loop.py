@@ -77,9 +77,11 @@ def test_the_loss_falls(tmp_path):
 
 
 @pytest.mark.parametrize("steps", [3, 11, 13])
-def test_a_stopped_run_continues_to_the_same_bits(tmp_path, steps):
+def test_a_stopped_run_continues_to_the_same_bits(tmp_path, steps, capsys):
     execute(start(tmp_path / "whole"))
     execute(start(tmp_path / "parts", "--max-steps", str(steps)))
+    told = f"stopped by --max-steps {steps}; --resume auto goes on"
+    assert told in capsys.readouterr().out.splitlines()[-2]
     assert state(tmp_path / "parts")["position"]["step"] == steps
     execute(start(tmp_path / "parts", "--resume", "auto"))
     one, other = state(tmp_path / "whole"), state(tmp_path / "parts")
@@ -135,24 +137,29 @@ def test_a_run_resumed_from_elsewhere_leaves_what_is_in_its_output(tmp_path):
 
 def test_settings_that_change_on_the_way_are_told(tmp_path, capsys):
     execute(start(tmp_path, "--max-steps", "1"))
+    content = state(tmp_path)
+    checkpoint.write(
+        tmp_path / "checkpoint-0000-00000129.pt", content | {"ranks": 4}, keep=9
+    )
     for flags, told in {
         ("--epochs", "3", "--wire", "float16"): [
-            "other settings than so far: --epochs 2 there, 3 here; --wire null there, "
-            "float16 here"
+            "other settings than so far: 4 ranks there, 1 here; --epochs 2 there, 3 "
+            "here; --wire null there, float16 here"
         ],
-        (): [],
+        ("--resume", str(tmp_path / "checkpoint-0000-00000128.pt")): [],
     }.items():
         start(tmp_path, "--resume", "auto", *flags).recorder.close()
         lines = capsys.readouterr().out.splitlines()
         assert [line for line in lines if line.startswith("other settings")] == told
 
 
-def test_a_finished_run_is_only_evaluated_again(tmp_path):
+def test_a_finished_run_is_only_evaluated_again(tmp_path, capsys):
     execute(start(tmp_path))
     first = events(tmp_path)[-1]
     run = start(tmp_path, "--resume", "auto")
     assert execute(run) == 0
     assert run.images == 0
+    assert "\nnothing is left of 2 epochs\n" in capsys.readouterr().out
     assert events(tmp_path)[-1]["top1"] == first["top1"]
 
 

@@ -26,6 +26,7 @@ from trainer.settings import parse
         ("--lr 0.1", "--lr 0.1; perhaps you meant --optimizer.lr or --rmsprop.lr; "),
         ("--recip x", "--recip x; perhaps you meant --recipe; python -m trainer.run"),
         ("--reduction.wire float16", "; perhaps you meant --wire; "),
+        ("--print-config", "--print-config; perhaps you meant --print_config; "),
         ("--zzz", "unrecognized arguments: --zzz; python -m trainer.run --help lists"),
     ],
 )

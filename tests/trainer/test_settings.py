@@ -51,12 +51,71 @@ def test_flags_override_the_file_which_overrides_the_recipe(tmp_path):
     assert settings.recipe.model.stride == "v1"
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_flags_override_a_file_wherever_it_stands(tmp_path, last):
+    path = tmp_path / "mine.yaml"
+    path.write_text("recipe: goyal2017\ndata: synthetic\nepochs: 7\nseed: 2\n")
+    flags, file = "--recipe akiba2017 --data digits --epochs 5", f"--config {path}"
+    line = f"{flags} {file}" if last else f"{file} {flags}"
+    settings = parse(line.split())
+    assert (settings.name, settings.data) == ("akiba2017", "digits")
+    assert (settings.recipe.epochs, settings.seed) == (5, 2)
+    assert settings.recipe.optimizer.kind == "rmsprop_warmup"
+    sources = settings.recipe.sources
+    assert [path for path in sources if sources[path] == "given"] == ["epochs"]
+
+
+def test_null_in_a_file_overrides_the_recipe(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("wire: null\n")
+    for line in (
+        f"--config {path} --recipe akiba2017",
+        f"--recipe akiba2017 --config {path}",
+    ):
+        assert parse(line.split()).recipe.reduction.wire is None
+
+
 def test_the_stored_configuration_repeats_the_run(tmp_path):
-    settings = parse(["--epochs", "3", "--model.blocks", "[1,2]", "--wire", "float16"])
+    flags = ["--epochs", "3", "--model.blocks", "[1,2]", "--wire", "float16"]
+    settings = parse(flags)
     path = tmp_path / "config.yaml"
     path.write_text(settings.yaml, "utf-8")
     again = parse(["--config", str(path)])
     assert again == settings
+
+
+def test_what_was_for_one_start_is_not_repeated(tmp_path):
+    path = tmp_path / "config.yaml"
+    start = ["--max-steps", "1", "--resume", "auto", "--dry-run"]
+    path.write_text(parse(["--seed", "2", *start]).yaml, "utf-8")
+    again = parse(["--config", str(path)])
+    assert (again.max_steps, again.resume, again.dry_run) == (None, None, False)
+    assert again.seed == 2
+
+
+def test_the_default_output_is_a_name_that_any_file_system_has():
+    assert (
+        parse(["--recipe", "mlperf_lars:4096"]).output == "runs/mlperf_lars-4096-digits"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epochs: [1\n  lr: 2", "cannot be read: while parsing"),
+        ("", "expected a YAML mapping .*, got nothing"),
+        (
+            "optimizer: 0.2",
+            r"optimizer: got 0.2, expected a mapping such as {kind: sgd}",
+        ),
+    ],
+)
+def test_a_file_that_is_no_settings_is_told_in_a_line(tmp_path, text, words):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(InvalidArgument, match=f"^--config {path}: .*{words}") as caught:
+        parse(["--config", str(path)])
+    assert "\n" not in str(caught.value)
 
 
 BAD = {
@@ -219,7 +278,7 @@ def test_every_recipe_can_be_asked_for_its_plan_and_stored(name, tmp_path):
     assert settings.recipe == recipe.load(name)
     path = tmp_path / "config.yaml"
     path.write_text(settings.yaml, "utf-8")
-    assert parse(["--config", str(path)]) == settings
+    assert parse(["--config", str(path), "--dry-run"]) == settings
 
 
 @pytest.mark.parametrize("name", EVERY)
