@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from collectives import Machine, Topology, algorithms
-from trainer import course, forecast, layers, outlook, phases, recipe
+from trainer import course, forecast, outlook, phases, recipe
 from trainer.fields import Model, Reduction
 from trainer.forecast import efficiency, scaling
 from trainer.recipe import IMAGENET
@@ -36,45 +36,6 @@ def test_efficiency_reproduces_the_published_column(size, printed, percent, upda
 def test_the_recipe_holds_these_rates_and_their_base():
     assert CLUSTER.rates == ((4, 2565), *RATES.items())
     assert 4 * 32 / 2565 * 1e3 == pytest.approx(49.90, abs=5e-3)
-
-
-def test_resnet50_has_the_published_parameters():
-    count = layers.parameters(Model())
-    assert count == (23_454_912, 53_120, 2_049_000)
-    assert count.total == 25_557_032
-    assert count.total - count.norm == 25_503_912
-    assert count.total - count.norm - 1000 == 25_502_912
-
-
-@pytest.mark.parametrize(
-    ("before", "tensors", "count"),
-    [
-        (0, 3, 9_536), (3, 30, 215_808), (33, 39, 1_219_584), (72, 57, 7_098_368),
-        (129, 30, 14_964_736), (159, 2, 2_049_000),
-    ],
-)  # fmt: skip
-def test_resnet50_s_stages_have_the_published_parameters(before, tensors, count):
-    counts = layers.arrivals(Model())[::-1]
-    assert sum(counts[before : before + tensors]) == count
-
-
-@pytest.mark.parametrize(
-    ("last", "percent"),
-    [(2, 8.0), (32, 66.6), (89, 94.3), (128, 99.1), (158, 99.96), (161, 100.0)],
-)
-def test_gradients_arrive_in_the_published_parts(last, percent):
-    counts = layers.arrivals(Model())
-    found = 100 * sum(counts[:last]) / sum(counts)
-    assert found == pytest.approx(percent, abs=0.05 if percent < 99.5 else 0.005)
-
-
-def test_resnet50_s_tensors_have_the_published_sizes():
-    counts = sorted(layers.arrivals(Model()))
-    assert (len(counts), counts[0], counts[80], counts[-1]) == (161, 64, 512, 2_359_296)
-    assert sum(4 * count < 1 << 10 for count in counts) == 30
-    assert sum(4 * count <= 16 << 10 for count in counts) == 108
-    large = [4 * count for count in counts if 4 * count >= 256 << 10]
-    assert len(large) == 42 and round(sum(large) / 1e6, 2) == 100.99
 
 
 @pytest.mark.parametrize(

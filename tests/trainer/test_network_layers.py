@@ -69,15 +69,47 @@ def test_an_image_takes_the_published_multiply_adds(stride, gmac):
 
 
 @pytest.mark.parametrize(
-    ("before", "count", "gmac"),
+    ("before", "count", "tensors", "parameters", "gmac"),
     [
-        (0, 2, 0.118), (2, 20, 0.668), (22, 26, 1.028), (48, 38, 1.464),
-        (86, 20, 0.809), (106, 1, 0.002),
+        (0, 2, 3, 9_536, 0.118), (2, 20, 30, 215_808, 0.668),
+        (22, 26, 39, 1_219_584, 1.028), (48, 38, 57, 7_098_368, 1.464),
+        (86, 20, 30, 14_964_736, 0.809), (106, 1, 2, 2_049_000, 0.002),
     ],
 )  # fmt: skip
-def test_stages_take_the_published_multiply_adds(before, count, gmac):
+def test_stages_have_the_published_parameters_and_multiply_adds(
+    before, count, tensors, parameters, gmac
+):
     stage = BACKWARD[::-1][before : before + count]
+    counts = [elements for layer in stage for elements in layer.tensors]
+    assert (len(counts), sum(counts)) == (tensors, parameters)
     assert round(sum(layer.macs for layer in stage) / 1e9, 3) == gmac
+
+
+def test_resnet50_has_the_published_parameters():
+    count = layers.parameters(Model())
+    assert count == (23_454_912, 53_120, 2_049_000)
+    assert count.total == 25_557_032
+    assert count.total - count.norm == 25_503_912
+    assert count.total - count.norm - 1000 == 25_502_912
+
+
+@pytest.mark.parametrize(
+    ("last", "percent"),
+    [(2, 8.0), (32, 66.6), (89, 94.3), (128, 99.1), (158, 99.96), (161, 100.0)],
+)
+def test_gradients_arrive_in_the_published_parts(last, percent):
+    counts = layers.arrivals(Model())
+    found = 100 * sum(counts[:last]) / sum(counts)
+    assert found == pytest.approx(percent, abs=0.05 if percent < 99.5 else 0.005)
+
+
+def test_resnet50_s_tensors_have_the_published_sizes():
+    counts = sorted(layers.arrivals(Model()))
+    assert (len(counts), counts[0], counts[80], counts[-1]) == (161, 64, 512, 2_359_296)
+    assert sum(4 * count < 1 << 10 for count in counts) == 30
+    assert sum(4 * count <= 16 << 10 for count in counts) == 108
+    large = [4 * count for count in counts if 4 * count >= 256 << 10]
+    assert len(large) == 42 and round(sum(large) / 1e6, 2) == 100.99
 
 
 @pytest.mark.parametrize("size", [32, 56, 224])
